@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Optional, Tuple
 
 from twiceshy import units
 from twiceshy.plugin import CRITICAL, OK, WARNING, CheckError, Range, State
@@ -48,7 +47,7 @@ class Limit:
         return cls(start, end, inside, spec)
 
     def broken_by(self, value: float) -> bool:
-        """Whether `value` alarms; CheckError for NaN, which lies inside every nagiosplugin range."""
+        """Whether `value` alarms; CheckError for NaN, which nagiosplugin finds in every range."""
         if math.isnan(value):
             raise CheckError(f"a value that is not a number cannot be held against {self.typed}")
         return not Range(self._range_text()).match(value)
@@ -73,8 +72,8 @@ class Limit:
 
 
 def judge(
-    value: float, warning: Optional[Limit], critical: Optional[Limit]
-) -> Tuple[State, Optional[Limit]]:
+    value: float, warning: Limit | None, critical: Limit | None
+) -> tuple[State, Limit | None]:
     """The state of a value, and the limit that it broke."""
     if critical is not None and critical.broken_by(value):
         return CRITICAL, critical

@@ -39,12 +39,13 @@ def leave(text: str, status: int) -> NoReturn:
             payload = payload[os.write(1, payload) :]
     except OSError:
         status = UNKNOWN_STATUS
-    sys.stdout = None  # type: ignore[assignment]  # nothing is left for the interpreter to flush
+    sys.stdout = None  # nothing is left for the interpreter to flush
     raise SystemExit(status)
 
 
 try:
     import nagiosplugin
+    from nagiosplugin.state import ServiceState
 except ImportError:
     leave(
         f"{name_of(sys.argv[0])} UNKNOWN - python library nagiosplugin is missing: "
@@ -52,7 +53,7 @@ except ImportError:
         UNKNOWN_STATUS,
     )
 
-State = nagiosplugin.state.ServiceState
+State = ServiceState
 OK: State = nagiosplugin.Ok
 WARNING: State = nagiosplugin.Warn
 CRITICAL: State = nagiosplugin.Critical
@@ -77,7 +78,9 @@ def state(text: str) -> State:
     try:
         return STATES[text.strip().lower()]
     except KeyError:
-        raise ValueError(f"{text!r} is not a state; type ok, warning, critical or unknown") from None
+        raise ValueError(
+            f"{text!r} is not a state; type ok, warning, critical or unknown"
+        ) from None
 
 
 def require(module: str, package: str) -> ModuleType:
@@ -103,10 +106,23 @@ def internal_error(error: BaseException, verbose: int) -> str:
     words = " ".join(f"{type(error).__name__}: {error}".split()).replace("|", "/")[:300]
     line = f"UNKNOWN - internal error, please report it: {words}{where}"
     if verbose >= 3:
-        line += "\n" + "".join(traceback.format_exception(None, error, error.__traceback__)).replace(
-            "|", "/"
-        )
+        line += "\n" + "".join(
+            traceback.format_exception(None, error, error.__traceback__)
+        ).replace("|", "/")
     return line
+
+
+def hold_standard_streams() -> None:
+    """Occupy descriptors 0 to 2 if they came closed.
+
+    Otherwise the history file would become descriptor 1 and be printed into. They are opened for
+    reading only, so that printing still fails and ends UNKNOWN.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)
 
 
 def guarded(main: Callable[[], Any]) -> Callable[[], None]:
@@ -118,10 +134,13 @@ def guarded(main: Callable[[], Any]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def door() -> None:
+        hold_standard_streams()
         # Warnings of libraries, complaints of threads: an agent would mix them into the output.
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
         name = name_of(main.__module__ if main.__module__ != "__main__" else sys.argv[0])
-        verbose = max((len(a) - 1 for a in sys.argv if a.strip("v") == "-" and len(a) > 1), default=0)
+        verbose = max(
+            (len(a) - 1 for a in sys.argv if a.strip("v") == "-" and len(a) > 1), default=0
+        )
         try:
             main()
         except CheckError as error:

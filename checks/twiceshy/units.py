@@ -7,11 +7,11 @@ says what would have been right.
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict
+from typing import Callable
 
 Unit = Callable[[str], float]
 
-SECONDS: Dict[str, float] = {
+SECONDS: dict[str, float] = {
     "ms": 0.001,
     "s": 1,
     "m": 60,
@@ -22,7 +22,7 @@ SECONDS: Dict[str, float] = {
 }
 
 # A bare K, M, G or T is binary, as in df -h and du -h; kB, MB ... are decimal, as disk makers use.
-BYTES: Dict[str, float] = {
+BYTES: dict[str, float] = {
     "": 1,
     "b": 1,
     **{
