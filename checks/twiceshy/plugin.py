@@ -16,6 +16,12 @@ import traceback
 from types import ModuleType
 from typing import Any, Callable, NoReturn
 
+__all__ = [
+    "CRITICAL", "OK", "STATES", "UNKNOWN", "UNKNOWN_STATUS", "WARNING", "CheckError", "Context",
+    "Metric", "NagiosCheck", "Range", "Resource", "Result", "Results", "State", "Summary",
+    "guarded", "internal_error", "leave", "name_of", "require", "state",
+]  # fmt: skip
+
 UNKNOWN_STATUS = 3
 
 
@@ -45,7 +51,7 @@ def leave(text: str, status: int) -> NoReturn:
 
 try:
     import nagiosplugin
-    from nagiosplugin.state import ServiceState
+    from nagiosplugin.state import ServiceState as State
 except ImportError:
     leave(
         f"{name_of(sys.argv[0])} UNKNOWN - python library nagiosplugin is missing: "
@@ -53,7 +59,6 @@ except ImportError:
         UNKNOWN_STATUS,
     )
 
-State = ServiceState
 OK: State = nagiosplugin.Ok
 WARNING: State = nagiosplugin.Warn
 CRITICAL: State = nagiosplugin.Critical
@@ -63,7 +68,6 @@ CheckError = nagiosplugin.CheckError
 Context = nagiosplugin.Context
 Metric = nagiosplugin.Metric
 NagiosCheck = nagiosplugin.Check
-Performance = nagiosplugin.Performance
 Range = nagiosplugin.Range
 Resource = nagiosplugin.Resource
 Result = nagiosplugin.Result
