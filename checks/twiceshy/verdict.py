@@ -40,9 +40,10 @@ from twiceshy.plugin import (
 # Old NRPE cuts the output at 1 KiB, perfdata first; newer agents, and Nagios itself, at 8 KiB.
 SHORT_BYTES = 1000
 LONG_BYTES = 8000
-PERFDATA_SHORT_BYTES = 500
+PERFDATA_SHORT_BYTES = 440
 PERFDATA_LONG_BYTES = 5000
 HEADLINE_BYTES = 330
+NEXT_BYTES = 200
 
 SEVERITY = (OK, UNKNOWN, WARNING, CRITICAL)
 
@@ -93,7 +94,7 @@ class Report:
     """All that a look has to say.
 
     `findings`: what is wrong, or worth the headline. `measures`: most important first, since the
-    default output has room for some 500 bytes of them. `summary`: the sentence when all is well.
+    default output has room for some 440 bytes of them. `summary`: the sentence when all is well.
     `remarks`: odd but harmless.
     """
 
@@ -128,6 +129,7 @@ _CREDENTIALS = (
         ),
         r"\1***",
     ),
+    (re.compile(r"(?i)(\s--?[\w-]*(?:token|passw(?:or)?d|secret|api-?key)\s+)[^\s-]\S*"), r"\1***"),
     (re.compile(r"(?i)\b(authorization\s*[=:]\s*)(?:(?:bearer|basic|digest)\s+)?\S+"), r"\1***"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{12,}"), r"\1 ***"),
 )
@@ -366,7 +368,7 @@ class Check(NagiosCheck):  # type: ignore[misc]
             ]
             lines += [f"Remark: {safe(line)}" for line in self.remarks]
         following = next((finding.next for finding in problems if finding.next), "")
-        return lines, [f"Next: {safe(following, 300)}"] if following else []
+        return lines, [f"Next: {_cut(safe(following, 2000), NEXT_BYTES)}"] if following else []
 
 
 def _within(lines: tuple[list[str], list[str]], room: int) -> list[str]:
