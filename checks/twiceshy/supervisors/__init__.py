@@ -6,7 +6,7 @@ their services; whether what it sees is bad is judged elsewhere (`check_flapping
     NAME = "runit"
     def found(proc=Path("/proc"), processes=None) -> list[Place]
     def look(place, now, proc=Path("/proc"), processes=None) -> list[Service]
-    def last_words(service, lines) -> tuple[str, ...]        where the supervisor keeps a log
+    def last_words(service, lines) -> tuple[str, ...]        optional; where the supervisor has a log
 
 and pure parsers of the formats it reads: bytes or text in, frozen values out. `processes` is the
 one snapshot of /proc that all modules of a run share (`process.snapshot`); a module that is given
@@ -48,6 +48,7 @@ class Ended:
     age_seconds: float  # how long before the look it ended
     kind: str  # CRASH, CLEAN, BY_HAND or UNKNOWN
     cause: str = ""  # "exit status 1", "signal SEGV", "watchdog", "out of memory"
+    lasted_seconds: float | None = None  # how long it lived, where that is known
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ class Service:
     unseen: str = ""  # what could not be seen and what to do about it; "" = all was seen
     log: tuple[str, ...] = ()  # last lines, filled only for offenders
     next: str = ""  # the command to type next
+    on_demand: bool = False  # a socket, bus or timer starts it: only its crashes are restarts
+    restarts_seconds: float | None = None  # `restarts` began to count at most this long ago
+    parent: str = ""  # of a plain process: "sh[812] (while :; do web; done)"
 
 
 @dataclass(frozen=True)
