@@ -33,18 +33,39 @@ BOOT_SECONDS = 60
 
 # Units of the machine that would only touch hardware or kernel settings.
 MASKED = (
-    "systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket "
-    "systemd-udevd-kernel.socket systemd-sysctl.service systemd-modules-load.service "
-    "systemd-random-seed.service systemd-remount-fs.service systemd-binfmt.service "
-    "systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup.service "
-    "systemd-tmpfiles-clean.timer systemd-sysusers.service systemd-firstboot.service "
-    "systemd-machine-id-commit.service systemd-pcrphase.service systemd-pcrphase-sysinit.service "
-    "systemd-ask-password-console.path systemd-ask-password-wall.path "
-    "dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount "
-    "sys-kernel-config.mount sys-fs-fuse-connections.mount proc-sys-fs-binfmt_misc.automount "
-    "apparmor.service keyboard-setup.service console-setup.service ifupdown-pre.service "
-    "e2scrub_reap.service sysstat.service"
-).split()
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+    "systemd-sysctl.service",
+    "systemd-modules-load.service",
+    "systemd-random-seed.service",
+    "systemd-remount-fs.service",
+    "systemd-binfmt.service",
+    "systemd-tmpfiles-setup-dev.service",
+    "systemd-tmpfiles-setup.service",
+    "systemd-tmpfiles-clean.timer",
+    "systemd-sysusers.service",
+    "systemd-firstboot.service",
+    "systemd-machine-id-commit.service",
+    "systemd-pcrphase.service",
+    "systemd-pcrphase-sysinit.service",
+    "systemd-ask-password-console.path",
+    "systemd-ask-password-wall.path",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "sys-kernel-config.mount",
+    "sys-fs-fuse-connections.mount",
+    "proc-sys-fs-binfmt_misc.automount",
+    "apparmor.service",
+    "keyboard-setup.service",
+    "console-setup.service",
+    "ifupdown-pre.service",
+    "e2scrub_reap.service",
+    "sysstat.service",
+)
 
 BOOT = r"""
 set -eu
@@ -87,7 +108,7 @@ for unit in $LAB_MASKED; do ln -sf /dev/null etc/systemd/system/$unit; done
 rm -rf var/log/journal var/lib/twiceshy
 echo 0123456789abcdef0123456789abcdef > etc/machine-id
 hostname lab
-exec chroot . env -i container=docker PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+exec chroot . env -i container=docker PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     "$LAB_SYSTEMD" --system --unit=basic.target --log-target=journal
 '
 """
@@ -165,7 +186,7 @@ class Lab:
         path.chmod(mode)
 
     def unit(self, name: str, text: str) -> None:
-        """Write a unit file; `systemctl daemon-reload` is up to the caller when it is a new text."""
+        """Write a unit file; systemd reads a changed one at `systemctl daemon-reload`."""
         self.write(f"/etc/systemd/system/{name}", text)
 
     def install_checks(self, inside: str = "/opt/twiceshy") -> str:
@@ -205,8 +226,7 @@ class Lab:
             [*enter, "--", *become, *argv],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C", **(env or {})},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             timeout=timeout,
             check=False,

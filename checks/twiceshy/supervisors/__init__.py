@@ -6,7 +6,7 @@ their services; whether what it sees is bad is judged elsewhere (`check_flapping
     NAME = "runit"
     def found(proc=Path("/proc"), processes=None) -> list[Place]
     def look(place, now, proc=Path("/proc"), processes=None) -> list[Service]
-    def last_words(service, lines) -> tuple[str, ...]        optional; where the supervisor has a log
+    def last_words(service, lines) -> tuple[str, ...]   optional; from its log
 
 and pure parsers of the formats it reads: bytes or text in, frozen values out. `processes` is the
 one snapshot of /proc that all modules of a run share (`process.snapshot`); a module that is given
@@ -59,7 +59,9 @@ class Service:
     supervisor: str  # "systemd", "runit", ... "process"
     state: str  # UP, DOWN, BETWEEN, GAVE_UP or UNSEEN
     wanted_up: bool | None  # None: cannot be told
-    incarnation: str = ""  # identity of the life, "" when not running: InvocationID or bootid:pid:ticks
+    incarnation: str = (
+        ""  # identity of the life, "" when not running: InvocationID or bootid:pid:ticks
+    )
     age_seconds: float | None = None  # of the current life, never from the wall clock
     restarts: int | None = None  # the supervisor's own counter; it may fall back to 0
     history: tuple[Ended, ...] | None = None  # exact, oldest first; None: nothing remembers
