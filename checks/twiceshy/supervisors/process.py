@@ -9,16 +9,15 @@ daemon that re-executes itself (haproxy -W, uwsgi reload) has not restarted.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
+from twiceshy.options import Pattern
 from twiceshy.supervisors import BETWEEN, DOWN, UNSEEN, UP, Service
-
-if TYPE_CHECKING:
-    from twiceshy.options import Pattern
 
 PROC = Path("/proc")
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
@@ -124,8 +123,8 @@ def _text(path: str) -> str:
 # Plain processes: what an operator names, and who starts them
 
 
-SHELLS = frozenset("sh ash bash busybox dash fish ksh mksh yash zsh".split())
-CRONS = frozenset("cron crond CRON atd anacron fcron".split())
+SHELLS = frozenset(["sh", "ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "yash", "zsh"])
+CRONS = frozenset(["cron", "crond", "CRON", "atd", "anacron", "fcron"])
 INTERPRETERS = ("python", "perl", "ruby", "node", "php", "java", "lua", *sorted(SHELLS))
 
 
@@ -239,6 +238,30 @@ def ourselves_and_our_callers(
         if any(program in word for word in process.cmdline):
             pids.add(process.pid)
     return pids
+
+
+def each_program(
+    watches: Sequence[Watch], processes: Mapping[int, Process], ourselves: Container[int]
+) -> list[Watch]:
+    """Watches of a user alone become one watch for each program among that user's roots."""
+    each: list[Watch] = []
+    for watch in watches:
+        if watch.pidfile or watch.program is not None or watch.cmdline is not None:
+            each.append(watch)
+            continue
+        own = [p for pid, p in processes.items() if p.uid == watch.uid and pid not in ourselves]
+        pids = {process.pid for process in own if process.comm not in SHELLS}
+        roots = {p.comm for p in own if p.pid in pids and p.ppid not in pids and p.cmdline}
+        each += [
+            Watch(f"{watch.name}/{comm}", program=exactly(comm), uid=watch.uid)
+            for comm in sorted(roots)
+        ]
+    return each
+
+
+def exactly(name: str) -> Pattern:
+    """The pattern that matches one name only."""
+    return Pattern(name, re.compile(re.escape(name) + r"\Z"))
 
 
 def _matches(
