@@ -187,11 +187,7 @@ def _places(
     processes: Mapping[int, Process],
     trouble: list[Finding],
 ) -> list[Place]:
-    try:
-        module = supervisors.module(name)
-    except LookupError as error:
-        raise CheckError(str(error)) from error
-    found = module.found(proc, processes)
+    found = supervisors.module(name).found(proc, processes)
     if question.places and name != systemd.NAME:
         here = [place for place in found if place.where in question.places]
         asked = {place.where for place in here}
@@ -376,6 +372,7 @@ class Count:
     clean: float = 0.0  # how many of the crashes were exits with status 0
     every: tuple[float, float] | None = None  # estimated: seconds from one restart to the next
     lasted: float | None = None  # seconds a life lasts
+    period: float | None = None  # seconds from one restart to the next, where that is exact
     cause: str = ""
     is_first: bool = False
     have_seconds: float | None = None  # of history, where nothing remembers
@@ -419,6 +416,8 @@ def count(
     have = None
     if not exact and service.state in (UP, BETWEEN):
         have = max(age, uptime - memory.first, service.history_seconds)
+    if every is None and crashes >= 2 and crashes > told.crashes:
+        told = replace(told, period=seconds / crashes)
     return replace(
         told,
         crashes=max(told.crashes, crashes),
@@ -440,7 +439,9 @@ def _from_history(service: Service, window: float, clean_exit_ok: bool) -> Count
         by_hand -= 1  # stopped by hand and not started again: no restart
     causes = Counter(life.cause for life in judged if life.cause)
     lasted = sorted(life.lasted_seconds for life in judged if life.lasted_seconds is not None)
+    ends = [life.age_seconds for life in judged]
     return Count(
+        period=(max(ends) - min(ends)) / (len(ends) - 1) if len(ends) > 1 else None,
         crashes=float(len(judged)),
         by_hand=0.0 if service.on_demand else float(by_hand),
         seconds=min(window, service.history_seconds),
@@ -549,7 +550,8 @@ def verdict_on(
             f"{now_up(service)}"
         )
         return Finding(CRITICAL, words, details(service, tally, limits), service.next, "by-hand")
-    if service.state == BETWEEN:
+    is_its_way = limits.clean_exit_ok and tally.cause in ("", "exit status 0")
+    if service.state == BETWEEN and not is_its_way:
         dead = uptime - (memory.dead_since if memory.dead_since is not None else uptime)
         long_dead = dead >= limits.window / 3
         how = f"dead at every look for {say(dead)}" if long_dead else "dead at this look"
@@ -595,10 +597,12 @@ def flapping(service: Service, tally: Count, limits: Limits, broken: Limit, cras
         words = (
             f"{name} restarted {times(crashes)} in {within(tally, limits)} (limit {broken.typed})"
         )
+        if tally.period is not None and not limits.count_all:
+            words += f", every {say(tally.period)}"
     if tally.cause:
         words += f": {tally.cause}"
         if tally.lasted is not None:
-            words += f" after {say(tally.lasted)}"
+            words += f" after {say(tally.lasted)}" if tally.lasted >= 0.05 else " at once"
     elif service.reason and service.state == BETWEEN:
         words += f"; {service.reason}"
     if service.parent:
@@ -609,6 +613,8 @@ def flapping(service: Service, tally: Count, limits: Limits, broken: Limit, cras
 def gave_up(service: Service, tally: Count, limits: Limits) -> str:
     """ "web is down: start limit hit ..., last exit status 1"."""
     words = f"{subject_of(service)} is down"
+    if service.down_seconds is not None:
+        words += f" for {say(service.down_seconds)}"
     if service.reason:
         words += f": {service.reason}"
     cause = service.last_exit or tally.cause
@@ -620,10 +626,8 @@ def details(service: Service, tally: Count, limits: Limits) -> tuple[str, ...]:
     lines = []
     if tally.clean and tally.clean >= tally.crashes / 2:
         lines.append("It exits with status 0 by itself; if that is its way: --clean-exit-ok")
-    if round(tally.by_hand):
+    if round(tally.by_hand) and round(tally.crashes) and not limits.count_all:
         lines.append(f"Besides, {times(round(tally.by_hand))} by hand or by others")
-    if service.unseen:
-        lines.append(f"Unseen: {service.unseen}")
     lines += [f"Log: {line}" for line in service.log]
     return tuple(lines)
 
@@ -670,6 +674,11 @@ def span(low: float, high: float) -> str:
     return f"{first}-{second}" if first != second else first
 
 
+def tenths(seconds: float | None) -> float | None:
+    """Seconds for a graph."""
+    return None if seconds is None else round(seconds, 1)
+
+
 def say(seconds: float) -> str:
     """Seconds in words, to a tenth."""
     return units.say_duration(round(seconds, 1) if seconds < 60 else seconds)
@@ -707,6 +716,7 @@ def report(
 ) -> Report:
     """Everything that was found in one report; the offenders' measures, or everybody's if named."""
     findings = list(trouble)
+    judged = sorted(judged, key=urgency)
     findings += [one.finding for one in judged if one.finding is not None]
     need = limits.window / 3
     learners = [
@@ -729,6 +739,12 @@ def report(
         if every_measure or (one.finding is not None and one.finding.state is not OK):
             measures += measures_of(one, limits, used)
     return Report(findings, measures, summary(judged, limits), remarks)
+
+
+def urgency(one: Judged) -> tuple[bool, bool, int]:
+    """Sorts what is down before what flaps, and what flaps most before the rest."""
+    code = "" if one.finding is None else one.finding.code
+    return (code == "", code not in ("gave-up", "down"), -(one.restarts + one.by_hand))
 
 
 def aggregates(judged: Sequence[Judged]) -> list[Measure]:
@@ -754,7 +770,11 @@ def measures_of(one: Judged, limits: Limits, used: set[str]) -> list[Measure]:
     used.add(name)
     restarts = round(tally.crashes + (tally.by_hand if limits.count_all else 0.0))
     total = service.restarts if service.restarts is not None else one.memory.total
-    mtbr = tally.seconds / restarts if restarts and tally.seconds else None
+    mtbr = tally.period
+    if mtbr is None and tally.every is not None:
+        mtbr = sum(tally.every) / 2
+    if mtbr is None and restarts and tally.seconds:
+        mtbr = tally.seconds / restarts
     return [
         Measure(
             verdict.label(name, "restarts"),
@@ -764,8 +784,8 @@ def measures_of(one: Judged, limits: Limits, used: set[str]) -> list[Measure]:
             minimum=0,
         ),
         Measure(verdict.label(name, "restarts_total"), float(total), "c", minimum=0),
-        Measure(verdict.label(name, "age"), service.age_seconds, "s", minimum=0),
-        Measure(verdict.label(name, "mtbr"), mtbr, "s", minimum=0),
+        Measure(verdict.label(name, "age"), tenths(service.age_seconds), "s", minimum=0),
+        Measure(verdict.label(name, "mtbr"), tenths(mtbr), "s", minimum=0),
     ]
 
 

@@ -54,7 +54,7 @@ NO_JOURNAL = (
     "add the check's user to group systemd-journal"
 )
 RECORDS = 6000  # at most so many lines of the journal a run; about 1 MB and 60 ms
-SUSPECTS = 3  # services whose own log lines are asked for together with the records
+SUSPECTS = 5  # services whose own log lines are asked for together with the records
 
 PROPERTIES = (
     "Id,LoadState,LoadError,ActiveState,SubState,Result,NRestarts,InvocationID,MainPID,"
@@ -152,8 +152,14 @@ def seen(properties: Mapping[str, str], monotonic_us: int) -> Service:
         last_exit=last_exit(properties) if state in (BETWEEN, GAVE_UP) else "",
         reason=_reason(properties, state, restarts),
         next=f"journalctl -u {name} -n 50",
+        down_seconds=_since(properties, monotonic_us) if state in (BETWEEN, GAVE_UP) else None,
         on_demand=bool(properties.get("TriggeredBy") or properties.get("BusName")),
     )
+
+
+def _since(properties: Mapping[str, str], monotonic_us: int) -> float | None:
+    changed_us = _number(properties.get("StateChangeTimestampMonotonic", ""))
+    return max(0.0, (monotonic_us - changed_us) / 1e6) if changed_us else None
 
 
 def _reason(properties: Mapping[str, str], state: str, restarts: int | None) -> str:
@@ -395,7 +401,10 @@ def look(
         return []
     if not may_read_journal(journals):
         # With no counts and no deaths there is nothing to be sorry about.
-        return [replace(service, unseen=NO_JOURNAL) for service in services.values()]
+        return [
+            replace(service, unseen=NO_JOURNAL, next=f"sudo {service.next}")
+            for service in services.values()
+        ]
     suspects = _suspects(services.values(), window) if log_lines else []
     told = _ask_journal(ask, now.boot, window, suspects, monotonic_us)
     if told is not None and told.records >= RECORDS and suspects:
@@ -479,9 +488,17 @@ def _reach(
 
 def _with_lives(service: Service, told: Told, reach: float, log_lines: int) -> Service:
     lives = told.lives.get(long(service.name), ())
+    if service.state == BETWEEN and lives and lives[-1].kind == BY_HAND:
+        # A success that waits for its restart; the record of that restart is still to come.
+        lives = (*lives[:-1], replace(lives[-1], kind=CLEAN, cause="exit status 0"))
     crashes = [life for life in lives if life.kind in (CRASH, CLEAN)]
     last = service.last_exit or (crashes[-1].cause if crashes else "")
-    lines = [line for line in told.lines.get(long(service.name), ()) if line.strip()]
+    own = long(service.name) + ": "  # how systemd's child begins its last words before exec
+    lines = [
+        line[len(own) :] if line.startswith(own) else line
+        for line in told.lines.get(long(service.name), ())
+        if line.strip()
+    ]
     return replace(
         service,
         history=lives,
