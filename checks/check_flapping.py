@@ -48,6 +48,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import os
 import pwd
@@ -107,6 +108,12 @@ class Question:
             return False
         return not any(pattern.matches(n) for pattern in self.exclude for n in names)
 
+    def names(self, service: Service) -> bool:
+        """Whether it is asked for by name, and so must be there."""
+        return service.supervisor == "process" or any(
+            systemd.short(name) == service.name for name in self.exact_names
+        )
+
     @property
     def signature(self) -> str:
         """The same for every run that looks at the same services."""
@@ -132,6 +139,7 @@ class Seen:
 
 
 Look = Callable[[Question, Stamp, Mapping[str, process.Known]], Seen]
+Words = Callable[[Service, int], tuple[str, ...]]
 
 
 def look_around(
@@ -255,6 +263,7 @@ class Memory:
     total: int = 0  # restarts counted since the first look
     dead_since: float | None = None
     last_exit: str = ""
+    exit_at: float = 0.0  # when last_exit was seen
     window: float = 0.0  # the longest that a run has asked for
 
     def as_note(self) -> dict[str, Any]:
@@ -295,7 +304,7 @@ def remembered(
         first = Memory(
             uptime, service.age_seconds, service.incarnation, service.restarts,
             service.reaped_faults, dead_since=dead_since, last_exit=service.last_exit,
-            window=window,
+            exit_at=uptime, window=window,
         )  # fmt: skip
         if service.restarts and service.restarts_seconds is not None:
             start = uptime - service.restarts_seconds
@@ -317,6 +326,7 @@ def remembered(
         total=memory.total + crashes + by_hand,
         dead_since=None if dead_since is None else memory.dead_since or dead_since,
         last_exit=service.last_exit or memory.last_exit,
+        exit_at=uptime if service.last_exit else memory.exit_at,
         window=longest,
     )
 
@@ -410,12 +420,12 @@ def count(
         at_least, every = _estimate(memory, uptime, window)
         crashes = max(crashes, at_least)
         every = every if at_least > 0 and crashes >= 1 else None
-    last = service.last_exit or memory.last_exit
+    last = service.last_exit or (memory.last_exit if memory.exit_at > since else "")
     if clean_exit_ok and not told.crashes and last in ("", "exit status 0"):
         crashes, every = 0.0, None  # nobody has seen a failure, and exits with 0 are its way
     have = None
     if not exact and service.state in (UP, BETWEEN):
-        have = max(age, uptime - memory.first, service.history_seconds)
+        have = max(age, uptime - memory.first + (memory.first_age or 0.0), service.history_seconds)
     if every is None and crashes >= 2 and crashes > told.crashes:
         told = replace(told, period=seconds / crashes)
     return replace(
@@ -956,8 +966,9 @@ def plan(
     *,
     look: Look = look_around,
     clock: Callable[[], Stamp] = history.now,
+    words: Words = last_words,
 ) -> verdict.Check:
-    """The check; `look` and `clock` stand in for the host in tests."""
+    """The check; `look`, `clock` and `words` stand in for the host in tests."""
     limits = Limits(
         args.warning,
         args.critical,
@@ -972,7 +983,7 @@ def plan(
         question = question_of(args)
         now = clock()
         with History.open("flapping", args.state_dir) as past:
-            return _told(question, now, past, limits, look)
+            return _told(question, now, past, limits, look, words)
 
     return verdict.Check("flapping", whole, timeout=args.timeout, verbose=args.verbose)
 
@@ -981,7 +992,9 @@ RUN = "run:"
 REFRESH_SECONDS = 86400.0
 
 
-def _told(question: Question, now: Stamp, past: History, limits: Limits, look: Look) -> Report:
+def _told(
+    question: Question, now: Stamp, past: History, limits: Limits, look: Look, ask: Words
+) -> Report:
     """Look, remember, judge."""
     # Of an earlier boot no age and no counter means anything now.
     notes = {s: note for s, note in past.notes() if note.at.boot == now.boot}
@@ -1007,7 +1020,22 @@ def _told(question: Question, now: Stamp, past: History, limits: Limits, look: L
             words["known"] = list(vars(seen.known[subject]).values())
         if note is None or words != note.value or now.uptime - note.at.uptime > REFRESH_SECONDS:
             past.write_note(subject, words, now)
-        judged.append(_judged(question, subject, service, memory, now, limits, before is None))
+        tally = count(
+            service, memory, now.uptime, limits.window, limits.clean_exit_ok, before is None
+        )
+        judge_it = functools.partial(
+            verdict_on,
+            tally=tally,
+            memory=memory,
+            uptime=now.uptime,
+            limits=limits,
+            is_named=question.names(service),
+        )
+        finding = judge_it(service)
+        if finding is not None and service.state != UNSEEN:
+            service = replace(service, log=ask(service, question.log_lines))
+            finding = judge_it(service)
+        judged.append(Judged(subject, service, tally, memory, finding))
     trouble = [*seen.trouble, *_missing(question, judged, limits, bool(seen.trouble))]
     if not seen.trouble:
         past.write_note(RUN + question.signature, {}, now)
@@ -1016,27 +1044,6 @@ def _told(question: Question, now: Stamp, past: History, limits: Limits, look: L
     trouble += [unsaved] if unsaved is not None else []
     made = report(judged, trouble, limits, bool(question.services or question.watches))
     return replace(made, remarks=(*made.remarks, past.remark)) if past.remark else made
-
-
-def _judged(
-    question: Question,
-    subject: str,
-    service: Service,
-    memory: Memory,
-    now: Stamp,
-    limits: Limits,
-    is_first: bool,
-) -> Judged:
-    """The verdict on one daemon; an offender's last words are fetched for it."""
-    tally = count(service, memory, now.uptime, limits.window, limits.clean_exit_ok, is_first)
-    is_named = service.supervisor == "process" or any(
-        systemd.short(name) == service.name for name in question.exact_names
-    )
-    finding = verdict_on(service, tally, memory, now.uptime, limits, is_named)
-    if finding is not None and service.state != UNSEEN:
-        service = replace(service, log=last_words(service, question.log_lines))
-        finding = verdict_on(service, tally, memory, now.uptime, limits, is_named)
-    return Judged(subject, service, tally, memory, finding)
 
 
 def _missing(
