@@ -608,16 +608,15 @@ def test_a_history_that_cannot_be_kept_is_unknown_but_hides_no_crash(host, tmp_p
     assert host.check().state is CRITICAL
 
 
-def test_a_loop_for_a_day_keeps_its_memory_small(host):
+def test_a_loop_for_a_day_keeps_its_memory_small():
+    memory, uptime = None, 10 * DAYS
     daemon = loop(20.0, 1.0, counted=False, supervisor="runit")
-    for _ in range(150):
-        host.services = [daemon(host.uptime)]
-        check = host.check("--window", "1d", "-c", "100")
-        host.after(60)
-    with sqlite3.connect(host.state_dir / "flapping.sqlite") as sql:
-        sizes = [row[0] for row in sql.execute("SELECT length(value) FROM note")]
-    assert max(sizes) < 12000
-    assert check.state is CRITICAL
+    for _ in range(1440):
+        memory = flapping.remembered(memory, daemon(uptime), uptime, uptime - 60, DAYS)
+        uptime += 60
+    assert memory is not None
+    assert len(json.dumps(memory.as_note())) < 8000
+    assert flapping.count(daemon(uptime), memory, uptime, DAYS).crashes > 1300
 
 
 def test_notes_are_json_that_comes_back(host):
