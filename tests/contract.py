@@ -2,7 +2,7 @@
 
 Every tests/test_check_NAME.py has two functions for it:
 
-    def contract_case(tmp_path: Path) -> Case      an ordinary run that ends by itself, on any machine
+    def contract_case(tmp_path: Path) -> Case      an ordinary run, which ends by itself anywhere
     def hanging_case(tmp_path: Path) -> Case       a run whose other side never answers
 """
 

@@ -36,7 +36,7 @@ def imports(tree: ast.AST) -> set[str]:
 
 def at_import_time(tree: ast.Module) -> set[str]:
     """The modules that are imported when the file is, leaving out those inside functions."""
-    outside = ast.Module([node for node in tree.body], [])
+    outside = ast.Module(list(tree.body), [])
     for node in ast.walk(outside):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             node.body = []  # type: ignore[assignment]
