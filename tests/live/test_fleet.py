@@ -14,7 +14,7 @@ from typing import Callable
 import pytest
 
 from live.consumers import Icinga, loopback
-from live.lab import Lab
+from live.lab import PROGRAMS, Lab
 
 pytestmark = pytest.mark.live
 
@@ -74,7 +74,8 @@ def shell(lab: Lab, script: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
+def fleet(needs: Callable[..., None]) -> Iterator[Fleet]:
+    needs(*PROGRAMS, "icinga2", "curl", "ip")
     with ExitStack() as labs:
         master, agent = labs.enter_context(Lab()), labs.enter_context(Lab())
         for lab, own, name, far in (
@@ -83,11 +84,8 @@ def fleet() -> Iterator[Fleet]:
         ):
             loopback(lab)
             if far is not None:
-                subprocess.run(
-                    ["ip", "link", "add", "cable", "netns", str(lab.pid)]
-                    + ["type", "veth", "peer", "name", "cable", "netns", str(far.pid)],
-                    check=True,
-                )
+                cable = f"ip link add cable netns {lab.pid} type veth peer cable netns {far.pid}"
+                subprocess.run(cable.split(), check=True)
             shell(
                 lab,
                 f"hostname {name}; ip address add {own}/24 dev cable; ip link set cable up",
@@ -122,7 +120,6 @@ def fleet() -> Iterator[Fleet]:
             systemctl start icinga2
             """,
         )
-        # The agent's check user reads the journal as a member of its group, as the manual advises.
         yield Fleet(master, agent, icinga)
 
 
@@ -131,7 +128,7 @@ def wait_for(fleet: Fleet, happened: Callable[[dict[str, object]], bool], what: 
 
 
 def test_the_master_sees_what_the_agent_found_and_again_after_the_cable_was_pulled(
-    needs: Callable[..., None], fleet: Fleet
+    fleet: Fleet,
 ) -> None:
     def is_found(result: dict[str, object]) -> bool:
         return str(result.get("output", "")).startswith("FLAPPING CRITICAL - flaps ")
