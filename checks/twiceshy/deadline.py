@@ -63,13 +63,16 @@ def children(pid: int) -> list[int]:
 
 
 def kill_children() -> None:
-    """SIGKILL to every descendant, so that nothing of a check outlives it."""
-    families = [os.getpid()]
-    while families:
-        for child in children(families.pop()):
-            families.append(child)
-            with contextlib.suppress(OSError):
-                os.kill(child, signal.SIGKILL)
+    """SIGKILL to every descendant, so that nothing of a check outlives it.
+
+    All are found before the first is killed: the child of a dead child is nobody's descendant.
+    """
+    family = [os.getpid()]
+    for member in family:
+        family += children(member)
+    for member in family[1:]:
+        with contextlib.suppress(OSError):
+            os.kill(member, signal.SIGKILL)
 
 
 class Deadline:
