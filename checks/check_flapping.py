@@ -49,7 +49,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import os
 import pwd
 from collections import Counter
@@ -125,7 +124,7 @@ class Question:
             *(f"p{place}" for place in self.places),
             *(f"w{watch}" for watch in self.watches),
         ]
-        return hashlib.sha1("\0".join(words).encode("utf-8", "replace")).hexdigest()[:12]
+        return "\x1f".join(words)
 
 
 @dataclass(frozen=True)
@@ -166,6 +165,8 @@ def look_around(
             services.append((subject, service))
     if not question.watches or question.services or question.include or question.supervisors:
         names = question.supervisors or supervisors.running_here(processes.values())
+        if not question.supervisors and systemd.NAME not in names:
+            names = [*(place.supervisor for place in systemd.found(proc, processes)), *names]
         if not names:
             some = ", ".join(supervisors.PROGRAMS)
             raise CheckError(

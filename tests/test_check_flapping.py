@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import check_flapping as flapping
+from contract import Case
 from twiceshy.history import Stamp
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
 from twiceshy.supervisors import (
@@ -36,6 +37,18 @@ from twiceshy.verdict import Check, Finding
 
 BOOT = "b0"
 DAYS = 86400.0
+
+
+def contract_case(tmp_path: Path) -> Case:
+    """An ordinary run: the process that runs the tests, which lives."""
+    (tmp_path / "tests|1.pid").write_text(f"{os.getpid()}\n")
+    return Case(["--pidfile", str(tmp_path / "tests|1.pid"), "--learning", "ok"])
+
+
+def hanging_case(tmp_path: Path) -> Case:
+    """A pid file that nobody ever writes."""
+    os.mkfifo(tmp_path / "never.pid")
+    return Case(["--pidfile", str(tmp_path / "never.pid")])
 
 
 @dataclass

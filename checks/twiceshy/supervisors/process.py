@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
+from twiceshy.deadline import doing
 from twiceshy.options import Pattern
 from twiceshy.supervisors import BETWEEN, DOWN, UNSEEN, UP, Service
 
@@ -367,5 +368,5 @@ def _started_by(process: Process, processes: Mapping[int, Process]) -> str:
 
 
 def _pidfile(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with doing(f"reading pid file {path}"), open(path, errors="replace") as file:
         return file.read(64)
