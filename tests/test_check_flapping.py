@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -879,6 +880,36 @@ def test_a_process_of_cron_says_so():
     child = proc_line(3, 2, "cron", "CRON -f")
     shell = proc_line(4, 3, "sh", "sh -c /usr/sbin/nginx")
     assert look_for(NGINX, cron, child, shell, proc_line(5, 4, "nginx", "nginx")).parent == "cron"
+
+
+def test_a_daemon_that_executes_itself_anew_has_not_restarted(started):
+    daemon = started("sh", "-c", "read go < /dev/null; sleep 0.2; exec sleep 1000")
+    before = process.read(daemon.pid)
+    assert before is not None
+
+    def is_another_program() -> bool:
+        now = process.read(daemon.pid)
+        return now is not None and now.comm == "sleep"
+
+    wait_for(is_another_program)
+    after = process.read(daemon.pid)
+    assert after is not None
+    assert process.incarnation(after, BOOT) == process.incarnation(before, BOOT)
+
+
+def test_many_runs_at_once_spoil_nothing(tmp_path, started):
+    daemon = started("sleep", "1000")
+    pidfile = tmp_path / "web.pid"
+    pidfile.write_text(str(daemon.pid))
+    script = flapping.__file__
+    argv = [sys.executable, script, "--pidfile", str(pidfile), "--learning", "ok"]
+    env = {**os.environ, "TWICESHY_STATE_DIR": str(tmp_path / "state")}
+    runs = [subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    outputs = [one.communicate(timeout=30)[0] for one in runs]
+    assert {output.split(" - ")[0] for output in outputs} == {"FLAPPING OK"}
+    with sqlite3.connect(tmp_path / "state" / "flapping.sqlite") as sql:
+        assert sql.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert sql.execute("SELECT count(*) FROM note").fetchone() == (2,)
 
 
 def test_stat_is_parsed_from_its_last_parenthesis():

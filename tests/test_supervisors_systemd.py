@@ -217,11 +217,11 @@ def test_all_services_cost_one_systemctl_and_one_journalctl(journals):
     )  # fmt: skip
 
 
-def test_without_the_journal_each_service_says_what_to_do_about_it():
+def test_without_a_journal_each_service_says_what_to_do_about_it():
     ask = Systemctl()
     seen = systemd.look(PLACE, NOW, processes=FIRST, ask=ask, journals=("/nonexistent",))
     assert [argv[0] for argv in ask.asked] == ["systemctl"]
-    assert {service.unseen for service in seen} == {systemd.NO_JOURNAL}
+    assert {service.unseen for service in seen} == {systemd.KEEPS_NONE}
     assert seen[0].next.startswith("sudo journalctl -u ")
 
 

@@ -239,6 +239,18 @@ def test_three_hundred_services_cost_one_systemctl_and_one_journalctl(inside):
     assert sorted(asked) == ["/opt/counting/journalctl", "/opt/counting/systemctl"]
 
 
+def test_a_systemctl_that_hangs_is_critical_and_a_journalctl_costs_the_causes_only(inside):
+    lab = inside.lab
+    lab.write("/opt/hanging/systemctl", "#!/bin/sh\nexec sleep 4321\n", 0o755)
+    status, output = inside.check("--service", "steady", "-t", "2s", path="/opt/hanging")
+    assert status == 2
+    assert output.startswith("FLAPPING CRITICAL - systemd hangs: systemctl did not answer within ")
+    lab.write("/opt/deaf/journalctl", "#!/bin/sh\nexec sleep 4321\n", 0o755)
+    status, output = inside.check("--service", "steady", "-t", "3s", "-v", path="/opt/deaf")
+    assert (status, "journalctl did not answer" in output) == (0, True)
+    assert lab.run(["pgrep", "-fx", "sleep 4321"]).stdout == ""
+
+
 def test_the_lab_leaves_nothing_behind():
     def processes(namespace: str) -> list[str]:
         found = []

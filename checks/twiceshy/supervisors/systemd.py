@@ -53,6 +53,10 @@ NO_JOURNAL = (
     "the journal may not be read, so exit statuses and restarts before the first look are unseen: "
     "add the check's user to group systemd-journal"
 )
+KEEPS_NONE = (
+    "this host keeps no journal, so exit statuses and restarts before the first look are unseen: "
+    "systemd-journald is not running"
+)
 RECORDS = 6000  # at most so many lines of the journal a run; about 1 MB and 60 ms
 SUSPECTS = 5  # services whose own log lines are asked for together with the records
 
@@ -404,8 +408,10 @@ def look(
         return []
     if not may_read_journal(journals):
         # With no counts and no deaths there is nothing to be sorry about.
+        # The directories below are for the journal's group, as are the files.
+        why = NO_JOURNAL if any(map(os.path.isdir, journals)) else KEEPS_NONE
         return [
-            replace(service, unseen=NO_JOURNAL, next=f"sudo {service.next}")
+            replace(service, unseen=why, next=f"sudo {service.next}")
             for service in services.values()
         ]
     suspects = _suspects(services.values(), window) if log_lines else []
