@@ -601,7 +601,7 @@ def flapping(service: Service, tally: Count, limits: Limits, broken: Limit, cras
     if tally.every is not None:
         low, high = tally.every
         words = (
-            f"{name} restarts about every {span(low, high)} ({times(crashes)} or more in "
+            f"{name} restarts {span(low, high)} ({times(crashes)} or more in "
             f"{within(tally, limits)}, limit {broken.typed})"
         )
     else:
@@ -678,11 +678,11 @@ def times(number: float) -> str:
 
 
 def span(low: float, high: float) -> str:
-    """ "20-40s", "1m-2m", "less than a second" """
+    """ "about every 20s-40s", "every second or faster" """
     if high < 1.0:
-        return "second or faster"
+        return "every second or faster"
     first, second = say(low), say(high)
-    return f"{first}-{second}" if first != second else first
+    return f"about every {first}-{second}" if first != second else f"about every {first}"
 
 
 def tenths(seconds: float | None) -> float | None:

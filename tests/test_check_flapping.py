@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 import check_flapping as flapping
 from contract import Case
 from twiceshy.history import Stamp
+from twiceshy.limits import Limit
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
 from twiceshy.supervisors import (
     BETWEEN,
@@ -646,6 +648,32 @@ def test_notes_are_json_that_comes_back(host):
 )
 def test_a_count_leaves_a_lower_bound(events, least):
     assert flapping.poisson_at_least(events) == pytest.approx(least, abs=0.002)
+
+
+def verdicts(mean_seconds: float, looks: int, seed: int = 3) -> list[str]:
+    """Of a daemon that dies at random, seen once a minute by a check that knows ages alone."""
+    chance = random.Random(seed)
+    limits = flapping.Limits(Limit.parse("2"), Limit.parse("5"))
+    memory, previous, life, states = None, None, -40 * DAYS, []
+    death = 10 * DAYS + chance.expovariate(1 / mean_seconds)
+    for look in range(looks):
+        uptime = 10 * DAYS + 60.0 * look + chance.random()
+        while death <= uptime:
+            life, death = death, death + chance.expovariate(1 / mean_seconds)
+        service = aged()(str(life), uptime - life)
+        memory = flapping.remembered(memory, service, uptime, previous, 900.0)
+        tally = flapping.count(service, memory, uptime, 900.0)
+        finding = flapping.verdict_on(service, tally, memory, uptime, limits)
+        states.append("ok" if finding is None else str(finding.state))
+        previous = uptime
+    return states
+
+
+def test_one_restart_a_day_never_alarms_and_one_in_30_seconds_soon_does_and_always():
+    assert set(verdicts(DAYS, 5 * 1440)) == {"ok"}
+    looping = verdicts(30.0, 200)
+    assert "critical" in looping[:12]
+    assert set(looping[15:]) == {"critical"}
 
 
 # The command line
