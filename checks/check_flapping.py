@@ -51,6 +51,7 @@ import argparse
 import functools
 import os
 import pwd
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -242,7 +243,7 @@ def last_words(service: Service, lines: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Gap:
-    """The time between two looks in which a daemon was restarted, in seconds of uptime."""
+    """The time between two looks in which a daemon died or came back, in seconds of uptime."""
 
     start: float  # the restarts lie between start ...
     end: float  # ... and end
@@ -284,6 +285,9 @@ class Memory:
             return None
 
 
+_TIME_STAMP = re.compile(
+    r"^\W?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d[.,\d]*(Z|[+-]\d\d:?\d\d)?\W*"
+)
 GAPS = 120  # remembered of one daemon; then the oldest are joined
 YOUNG_SECONDS = 60.0
 
@@ -302,8 +306,9 @@ def remembered(
     if service.state == UNSEEN and memory is not None:
         return memory
     if memory is None or previous is None:
+        age = 0.0 if service.state == BETWEEN else service.age_seconds
         first = Memory(
-            uptime, service.age_seconds, service.incarnation, service.restarts,
+            uptime, age, service.incarnation, service.restarts,
             service.reaped_faults, dead_since=dead_since, last_exit=service.last_exit,
             exit_at=uptime, window=window,
         )  # fmt: skip
@@ -314,7 +319,9 @@ def remembered(
         return first
     crashes, by_hand = _since(memory, service, uptime, previous)
     gaps = memory.gaps
-    if crashes or by_hand:
+    # Back from the dead: its death is counted, but when it came back tells of its rate.
+    is_back = is_running and memory.dead_since is not None and service.restarts is None
+    if crashes or by_hand or is_back:
         end = max(previous, uptime - (age or 0.0))
         gaps = (*gaps, Gap(previous, end, crashes, by_hand, end - previous))
     longest = max(window, memory.window)
@@ -349,8 +356,11 @@ def _since(memory: Memory, service: Service, uptime: float, previous: float) -> 
         return crashes, int(by_others)
     if is_new:
         # A life older than the gap was there before: a pid file that moved on, a pool that shrank.
-        return int(service.age_seconds is None or service.age_seconds < gap), 0
-    if service.state == BETWEEN and not memory.life and memory.dead_since is not None:
+        is_young = service.age_seconds is None or service.age_seconds < gap
+        return int(is_young and bool(memory.life)), 0
+    if service.state == BETWEEN and memory.life:
+        return 1, 0
+    if service.state == BETWEEN and memory.dead_since is not None:
         # Dead at the last look and at this one. A keeper that has reaped nothing has not tried.
         if service.reaped_faults is not None and memory.faults is not None:
             return int(service.reaped_faults > memory.faults), 0
@@ -616,7 +626,7 @@ def flapping(service: Service, tally: Count, limits: Limits, broken: Limit, cras
             words += f" after {say(tally.lasted)}" if tally.lasted >= 0.05 else " at once"
     elif service.reason and service.state == BETWEEN:
         words += f"; {service.reason}"
-    if service.parent:
+    if service.parent and service.parent not in words:
         words += f", started by {service.parent}"
     return words + now_up(service) + last_line(service)
 
@@ -644,8 +654,9 @@ def details(service: Service, tally: Count, limits: Limits) -> tuple[str, ...]:
 
 
 def last_line(service: Service) -> str:
-    """The last log line, for the first line of the output."""
-    return f', says "{safe(service.log[-1], 90)}"' if service.log else ""
+    """The last log line, without its own time stamp, for the first line of the output."""
+    words = _TIME_STAMP.sub("", service.log[-1]) if service.log else ""
+    return f', says "{safe(words, 110)}"' if words else ""
 
 
 def now_up(service: Service) -> str:
@@ -949,7 +960,7 @@ def watches(
         except KeyError:
             raise CheckError(f"user {safe(user)} does not exist") from None
     if user is not None and not (pidfiles or programs or cmdlines):
-        return (Watch(user, uid=uid),)
+        return (Watch(f"any process of {safe(user)}", uid=uid, user=user),)
     if len(pidfiles) == 1 and len(programs) <= 1 and len(cmdlines) <= 1:
         program, cmdline = next(iter(programs), None), next(iter(cmdlines), None)
         return (Watch(Path(pidfiles[0]).stem or pidfiles[0], pidfiles[0], program, cmdline, uid),)
@@ -958,8 +969,13 @@ def watches(
     return (
         *(Watch(Path(path).stem or path, path, uid=uid) for path in pidfiles),
         *(Watch(program.typed, program=program, uid=uid) for program in programs),
-        *(Watch(cmdline.typed, cmdline=cmdline, uid=uid) for cmdline in cmdlines),
+        *(Watch(_bare(cmdline), cmdline=cmdline, uid=uid) for cmdline in cmdlines),
     )
+
+
+def _bare(pattern: opt.Pattern) -> str:
+    """A name for what a pattern matches: "player" for "*player*"."""
+    return pattern.typed.strip("*") or pattern.typed
 
 
 def plan(

@@ -432,6 +432,18 @@ def test_a_short_journal_is_filled_up_by_what_was_remembered(host):
     assert "restarted 9 times" in host.check("--service", "web").summary_str
 
 
+def test_the_last_log_line_is_told_without_its_time_stamp(host):
+    lives = [crash(a) for a in range(1, 90, 5)]
+    for line in (
+        "2026/11/21 10:49:57 [emerg] no conf",
+        "[2026-11-21 10:49:57,123] [emerg] no conf",
+        "2026-11-21T10:49:57.123456+01:00 [emerg] no conf",
+    ):
+        host.services = [journalled(lives, log=(line,))]
+        assert host.check("--service", "web").summary_str.endswith('emerg] no conf"')
+        assert "2026" not in host.check("--service", "web").summary_str
+
+
 def test_log_lines_are_as_many_as_asked_for(host):
     lives = [crash(a) for a in range(1, 90, 5)]
     host.services = [journalled(lives, log=("a b c", "d e f", "g h i"))]
@@ -502,6 +514,28 @@ def test_a_daemon_seen_once_is_learned_about_and_may_be_called_fine_meanwhile(ho
     )  # fmt: skip
     host.after(240).services = [aged()("a", 340.0)]
     assert host.check().state is OK
+
+
+def test_a_loop_that_is_up_at_one_look_and_dead_at_the_next_is_critical_at_the_second(host):
+    host.services = [aged()("a", 0.4)]
+    host.check()
+    host.after(60).services = [Service("web", "runit", BETWEEN, True)]
+    assert host.check().state is CRITICAL
+    host.after(60).services = [aged()("b", 0.7)]
+    assert host.check().state is CRITICAL
+
+
+def test_one_crash_that_was_seen_between_two_lives_counts_once(host):
+    host.services = [aged()("a", 40 * DAYS)]
+    host.check()
+    host.after(60).services = [Service("web", "runit", BETWEEN, True)]
+    assert host.check().state is WARNING
+    host.after(60).services = [aged()("b", 50.0)]
+    check = host.check("--service", "web")
+    assert (check.state, check.perfdata[0]) == (
+        OK,
+        "web_restarts=1;2;5;0".replace("web", "runit.web"),
+    )
 
 
 def test_daemontools_shows_an_instant_crasher_as_up_for_ever(host):
@@ -766,7 +800,7 @@ def run(tmp_path: Path, *args: str) -> Check:
     return check
 
 
-def wait_for(happened: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_for(happened: Callable[[], bool], seconds: float = 40.0) -> None:
     until = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < until
@@ -798,7 +832,7 @@ def test_a_pid_file_that_is_not_one_is_unknown(tmp_path):
 def test_a_shell_loop_is_the_supervisor_of_what_it_runs(tmp_path, started):
     program = tmp_path / "flapd"
     program.symlink_to("/bin/sleep")
-    loop_of = started("sh", "-c", f"while :; do {program} 0.05; done")
+    loop_of = started("sh", "-c", f"while :; do {program} 0.4; done")
     seen: list[Service] = []
 
     def look() -> str:
@@ -891,7 +925,7 @@ def test_the_check_does_not_find_itself_by_the_pattern_on_its_command_line():
 
 def test_the_processes_of_a_user_are_watched_by_program():
     watches = process.each_program(
-        [process.Watch("kiosk", uid=1000)],
+        [process.Watch("any process of kiosk", uid=1000, user="kiosk")],
         proc_of(
             proc_line(10, 1, "chromium", "chromium"),
             proc_line(11, 10, "chromium", "chromium --type=renderer"),
@@ -900,7 +934,7 @@ def test_the_processes_of_a_user_are_watched_by_program():
         ),
         (),
     )
-    assert [watch.name for watch in watches] == ["kiosk/chromium", "kiosk/player"]
+    assert [watch.name for watch in watches] == ["kiosk.chromium", "kiosk.player"]
 
 
 def test_a_process_of_cron_says_so():

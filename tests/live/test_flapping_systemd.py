@@ -25,11 +25,14 @@ UNITS = {
     "ExecStart=/bin/sh -c 'systemd-notify --ready; exec sleep 1000'\n",
     "steady": "[Service]\nRestart=always\nExecStart=/bin/sleep 100000\nExecReload=/bin/true\n",
     "byhand": "[Service]\nRestart=always\nExecStart=/bin/sleep 100000\n",
-    "mended": FOR_EVER + "RestartSec=50ms\nExecStart=/bin/sh -c 'test -e /run/mended || exit 7;"
-    " exec sleep 100000'\n",
+    # The outage that the check was learned from, staged.
+    "logger": FOR_EVER
+    + "RestartSec=50ms\nExecStart=/usr/sbin/rsyslogd -n -iNONE -f /run/rs.conf\n",
     "asked": "[Service]\nExecStart=/bin/true\n",
     "once": "[Service]\nType=oneshot\nExecStart=/bin/true\n",
 }
+MISTAKEN = 'global(abortOnUncleanConfig="on")\nmodule(load="nosuch")\n'
+MENDED = 'module(load="imuxsock" SysSock.Name="/run/rs.sock")\n*.* /dev/null\n'
 STATE = "/var/lib/nagios"
 
 
@@ -66,6 +69,7 @@ def inside() -> Iterator[Inside]:
         here = Inside(lab)
         for name, text in UNITS.items():
             lab.unit(f"{name}.service", text)
+        lab.write("/run/rs.conf", MISTAKEN)
         here.systemctl("daemon-reload")
         here.systemctl("start", "--no-block", "slow", *UNITS)
         lab.run(["install", "-d", "-m", "700", "-o", "nobody", "-g", "nogroup", STATE])
@@ -74,7 +78,7 @@ def inside() -> Iterator[Inside]:
 
 @pytest.fixture(autouse=True)
 def _programs(needs) -> None:  # type: ignore[no-untyped-def]
-    needs(*PROGRAMS, "dbus-daemon")
+    needs(*PROGRAMS, "dbus-daemon", "rsyslogd")
 
 
 def test_a_start_limit_that_was_hit_is_given_up(inside):
@@ -141,22 +145,23 @@ def test_what_was_started_on_purpose_and_has_ended_is_fine(inside):
     assert (status, output.split()[1]) == (0, "OK")
 
 
-def test_reset_failed_and_mending(inside):
-    inside.lab.wait_for(lambda: inside.restarts("mended") >= 7, "restarts of mended")
-    assert inside.check("--service", "mended", user="nobody")[0] in (1, 2)
-    inside.systemctl("reset-failed", "mended")
-    inside.lab.wait_for(lambda: inside.restarts("mended") >= 7, "restarts after reset-failed")
+def test_rsyslogd_with_a_mistake_in_its_configuration_until_it_is_mended(inside):
+    inside.lab.wait_for(lambda: inside.restarts("logger") >= 7, "restarts of rsyslogd")
+    assert inside.check("--service", "logger", user="nobody")[0] in (1, 2)
+    inside.systemctl("reset-failed", "logger")
+    inside.lab.wait_for(lambda: inside.restarts("logger") >= 7, "restarts after reset-failed")
     for user in (None, "nobody"):
-        status, output = inside.check("--service", "mended", user=user)
+        status, output = inside.check("--service", "logger", user=user)
         assert status == 2, output
-    assert "exit status 7" in inside.check("--service", "mended")[1]
-    inside.lab.write("/run/mended", "")
+    first = inside.check("--service", "logger")[1].splitlines()[0]
+    assert ": exit status 1" in first
+    inside.lab.write("/run/rs.conf", MENDED)
 
     def fine() -> bool:
-        window = ("--service", "mended", "--window", "3s")
+        window = ("--service", "logger", "--window", "4s")
         return {inside.check(*window, user=user)[0] for user in (None, "nobody")} == {0}
 
-    inside.lab.wait_for(fine, "one quiet window")
+    inside.lab.wait_for(fine, "one quiet window", 60)
 
 
 def test_a_name_that_is_not_there_is_missing(inside):

@@ -138,6 +138,7 @@ class Watch:
     program: Pattern | None = None
     cmdline: Pattern | None = None
     uid: int | None = None
+    user: str = ""  # of a watch that names nothing but its owner
 
 
 @dataclass(frozen=True)
@@ -254,9 +255,9 @@ def each_program(
         pids = {process.pid for process in own if process.comm not in SHELLS}
         roots = {p.comm for p in own if p.pid in pids and p.ppid not in pids and p.cmdline}
         each += [
-            Watch(f"{watch.name}/{comm}", program=exactly(comm), uid=watch.uid)
+            Watch(f"{watch.user}.{comm}", program=exactly(comm), uid=watch.uid)
             for comm in sorted(roots)
-        ]
+        ] or [watch]
     return each
 
 
