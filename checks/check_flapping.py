@@ -302,11 +302,11 @@ def remembered(
     """The memory after a look at `uptime`; `previous` is the uptime of the look before."""
     is_running = bool(service.incarnation)
     age = service.age_seconds if is_running else 0.0
-    dead_since = None if is_running or service.state not in (BETWEEN,) else uptime
+    dead_since = uptime if service.state == BETWEEN and not is_running else None
     if service.state == UNSEEN and memory is not None:
         return memory
     if memory is None or previous is None:
-        age = 0.0 if service.state == BETWEEN else service.age_seconds
+        age = service.age_seconds if dead_since is None else 0.0
         first = Memory(
             uptime, age, service.incarnation, service.restarts,
             service.reaped_faults, dead_since=dead_since, last_exit=service.last_exit,
