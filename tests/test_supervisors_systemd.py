@@ -120,7 +120,18 @@ def test_restarts_by_hand_are_told_from_crashes_and_reloads(told):
 
 
 def test_log_lines_come_with_the_records(told):
-    assert told.lines == {"slow.service": ("cannot open config",) * len(told.lines["slow.service"])}
+    assert list(told.lines) == ["slow.service"]
+    assert {line.text for line in told.lines["slow.service"]} == {
+        "reading config", "cannot open config",
+    }  # fmt: skip
+
+
+def test_the_last_words_are_those_of_the_dead_and_no_greeting_of_the_living(told, services):
+    slow = services["slow"]
+    lines = told.lines["slow.service"]
+    assert lines[-1] == systemd.Line(slow.incarnation, "reading config")
+    assert systemd.last_words(lines, slow)[-1] == "cannot open config"
+    assert systemd.last_words(lines[-1:], slow) == ("reading config",)
 
 
 def test_records_of_another_boot_and_broken_ones_are_passed_over():
@@ -143,7 +154,8 @@ def test_a_message_of_bytes_is_decoded():
         "_SYSTEMD_UNIT": "a.service",
         "MESSAGE": [104, 255, 105],
     }
-    assert systemd.parse_journal(json.dumps(record), 9, BOOT).lines == {"a.service": ("h�i",)}
+    lines = systemd.parse_journal(json.dumps(record), 9, BOOT).lines
+    assert lines == {"a.service": (systemd.Line("", "h�i"),)}
 
 
 @pytest.mark.parametrize(
@@ -213,7 +225,7 @@ def test_all_services_cost_one_systemctl_and_one_journalctl(journals):
     assert len(seen) == 10
     slow = next(service for service in seen if service.name == "slow")
     assert (slow.last_exit, slow.log, slow.history_seconds) == (
-        "exit status 3", ("cannot open config",) * 3, 900.0,
+        "exit status 3", ("cannot open config", "reading config", "cannot open config"), 900.0,
     )  # fmt: skip
 
 

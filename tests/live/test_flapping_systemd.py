@@ -18,7 +18,7 @@ FOR_EVER = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\n"
 UNITS = {
     # The unit that every other check sleeps through: up 2.5 s of 3.5.
     "slow": FOR_EVER + "RestartSec=1\nExecStart=/bin/sh -c "
-    "'echo cannot bind to port 80; sleep 2.5; exit 3'\n",
+    "'echo reading web.conf; sleep 2.5; echo cannot bind to port 80; exit 3'\n",
     "instant": "[Service]\nRestart=always\nExecStart=/bin/false\n",
     "clean": FOR_EVER + "RestartSec=100ms\nExecStart=/bin/sleep 0.5\n",
     "watched": FOR_EVER + "RestartSec=100ms\nType=notify\nNotifyAccess=all\nWatchdogSec=500ms\n"

@@ -227,11 +227,19 @@ class _Life:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A log line of a service, and the life that wrote it."""
+
+    invocation: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Told:
     """What the journal tells."""
 
     lives: Mapping[str, tuple[Ended, ...]] = field(default_factory=dict)  # by unit, oldest first
-    lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by unit, newest last
+    lines: Mapping[str, tuple[Line, ...]] = field(default_factory=dict)  # by unit, newest last
     oldest_us: int | None = None  # monotonic, of the oldest record returned
     records: int = 0
 
@@ -244,7 +252,7 @@ def parse_journal(text: str, monotonic_us: int, boot: str) -> Told:
     after a success is a loop of clean exits; a success that nobody restarts is nobody's crash.
     """
     lives: dict[str, dict[str, _Life]] = {}
-    lines: dict[str, list[str]] = {}
+    lines: dict[str, list[Line]] = {}
     oldest, records = None, 0
     for line in text.splitlines():
         try:
@@ -263,7 +271,10 @@ def parse_journal(text: str, monotonic_us: int, boot: str) -> Told:
                 life = lives.setdefault(unit, {}).setdefault(invocation, _Life())
                 _note(life, message, record, at)
         elif isinstance(record.get("_SYSTEMD_UNIT"), str):
-            lines.setdefault(record["_SYSTEMD_UNIT"], []).append(_message(record.get("MESSAGE")))
+            line_of = Line(
+                str(record.get("_SYSTEMD_INVOCATION_ID", "")), _message(record.get("MESSAGE"))
+            )
+            lines.setdefault(record["_SYSTEMD_UNIT"], []).append(line_of)
     ended = {
         unit: tuple(
             _ended(life, monotonic_us)
@@ -456,7 +467,7 @@ def _ask_journal(
     argv = [
         "journalctl", "-q", "-o", "json", "-n", str(RECORDS), f"--since=-{int(window) + 1}s",
         "--output-fields=MESSAGE_ID,UNIT,INVOCATION_ID,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,"
-        "_PID,_BOOT_ID,_SYSTEMD_UNIT" + (",MESSAGE" if suspects else ""),
+        "_PID,_BOOT_ID,_SYSTEMD_UNIT" + (",_SYSTEMD_INVOCATION_ID,MESSAGE" if suspects else ""),
         f"_BOOT_ID={boot}", "_PID=1", *(f"MESSAGE_ID={message}" for message in MESSAGES),
     ]  # fmt: skip
     for name in suspects:
@@ -502,17 +513,20 @@ def _with_lives(service: Service, told: Told, reach: float, log_lines: int) -> S
         lives = (*lives[:-1], replace(lives[-1], kind=CLEAN, cause="exit status 0"))
     crashes = [life for life in lives if life.kind in (CRASH, CLEAN)]
     last = service.last_exit or (crashes[-1].cause if crashes else "")
-    own = long(service.name) + ": "  # how systemd's child begins its last words before exec
-    lines = [
-        line[len(own) :] if line.startswith(own) else line
-        for line in told.lines.get(long(service.name), ())
-        if line.strip()
-    ]
+    lines = last_words(told.lines.get(long(service.name), ()), service)
     return replace(
         service,
         history=lives,
         history_seconds=reach,
         exact=True,
         last_exit=last,
-        log=tuple(lines[-log_lines:]) if log_lines else (),
+        log=lines[-log_lines:] if log_lines else (),
     )
+
+
+def last_words(lines: Sequence[Line], service: Service) -> tuple[str, ...]:
+    """What the dead have said; the greetings of the life that runs only if they said nothing."""
+    prefix = long(service.name) + ": "  # of what systemd's child says before it is the program
+    dead = [line for line in lines if line.invocation != service.incarnation]
+    texts = [line.text for line in dead or lines if line.text.strip()]
+    return tuple(text[len(prefix) :] if text.startswith(prefix) else text for text in texts)
