@@ -58,9 +58,7 @@ def parse_status(content: bytes) -> Status:
 # What is seen
 
 
-def found(
-    proc: Path = process.PROC, processes: Mapping[int, Process] | None = None
-) -> list[Place]:
+def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = None) -> list[Place]:
     """The svscans that run here, and the directories of supervises that have lost theirs."""
     return servicedir.found(PROGRAMS, proc, processes)
 

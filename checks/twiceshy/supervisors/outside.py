@@ -54,7 +54,7 @@ def children(
         youngest = max(members, key=lambda one: (one.ticks, one.pid))
         services.append(
             Service(
-                name if len(members) == 1 else f"{name}-{len(members)}-processes",
+                name,
                 supervisor,
                 UP if youngest.is_alive else BETWEEN,
                 True,

@@ -84,9 +84,7 @@ def finish_exit(words: tuple[str, ...]) -> str:
 # What is seen
 
 
-def found(
-    proc: Path = process.PROC, processes: Mapping[int, Process] | None = None
-) -> list[Place]:
+def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = None) -> list[Place]:
     """The runsvdirs that run here, and the directories of runsvs that have lost theirs."""
     return servicedir.found(PROGRAMS, proc, processes)
 

@@ -136,9 +136,7 @@ def gives_up(finish_script: str) -> bool:
 # What is seen
 
 
-def found(
-    proc: Path = process.PROC, processes: Mapping[int, Process] | None = None
-) -> list[Place]:
+def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = None) -> list[Place]:
     """The s6-svscans that run here, and the directories of s6-supervises that lost theirs."""
     return servicedir.found(PROGRAMS, proc, processes)
 

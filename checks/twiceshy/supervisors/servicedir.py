@@ -103,14 +103,14 @@ def proctitle_words(words: Iterable[str]) -> str:
 
 
 def cause(wait_status: int) -> str:
-    """"exit status 1", "signal SEGV" of a wait status (wait(2))."""
+    """ "exit status 1", "signal SEGV" of a wait status (wait(2))."""
     if os.WIFSIGNALED(wait_status):
         return f"signal {signal_name(os.WTERMSIG(wait_status))}"
     return f"exit status {os.WEXITSTATUS(wait_status)}"
 
 
 def signal_name(number: int) -> str:
-    """"SEGV" for 11; the number for one without a name."""
+    """ "SEGV" for 11; the number for one without a name."""
     import signal
 
     try:
@@ -122,15 +122,11 @@ def signal_name(number: int) -> str:
 # Who runs where
 
 
-def found(
-    programs: Programs, proc: Path, processes: Mapping[int, Process] | None
-) -> list[Place]:
+def found(programs: Programs, proc: Path, processes: Mapping[int, Process] | None) -> list[Place]:
     """Scanners, and the directories of keepers that have none."""
     everyone = process.snapshot(proc) if processes is None else processes
     scanners = {p.pid: p for p in everyone.values() if p.comm == programs.scanner}
-    places = [
-        Place(programs.supervisor, scanned(p, proc), pid=p.pid) for p in scanners.values()
-    ]
+    places = [Place(programs.supervisor, scanned(p, proc), pid=p.pid) for p in scanners.values()]
     orphans: dict[str, int] = {}
     for keeper in everyone.values():
         if keeper.comm != programs.keeper or keeper.ppid in scanners or not keeper.is_alive:
@@ -190,7 +186,10 @@ def services(
     wanted = os.path.realpath(place.where) if place.where else ""
     kept: dict[str, Kept] = {}
     covered: set[str] = set()
-    before: tuple[str, str] = ("", "")  # what was started last: svscan starts a log after its service
+    before: tuple[str, str] = (
+        "",
+        "",
+    )  # what was started last: svscan starts a log after its service
     for keeper in sorted(processes.values(), key=lambda p: (p.ticks, p.pid)):
         if keeper.comm != programs.keeper or not keeper.is_alive:
             continue
@@ -231,9 +230,12 @@ def services(
 
 
 def _within(real: str, wanted: str) -> bool:
-    return real == wanted or os.path.dirname(real) == wanted or (
-        real.endswith("/log") and os.path.dirname(real[: -len("/log")]) == wanted
-    ) or real == f"{wanted}/log"
+    return (
+        real == wanted
+        or os.path.dirname(real) == wanted
+        or (real.endswith("/log") and os.path.dirname(real[: -len("/log")]) == wanted)
+        or real == f"{wanted}/log"
+    )
 
 
 def _name(keeper: Process, path: str, before: str) -> str:
@@ -500,9 +502,7 @@ def exit_of(pidfd: int, pid: int, proc: Path) -> str | None:
 SAID_SINCE_SECONDS = 900.0  # of services that are older than that nobody asks for the log
 
 
-def said(
-    door: str, logger: Process | None, scanner: Process | None, lines: int
-) -> tuple[str, ...]:
+def said(door: str, logger: Process | None, scanner: Process | None, lines: int) -> tuple[str, ...]:
     """The last lines that a service logged: by its logger's files, else by the scanner's title."""
     if door:
         named = log_directories(logger.cmdline) if logger else []
