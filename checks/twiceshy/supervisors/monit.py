@@ -4,10 +4,10 @@ Asks /_status?format=xml at its httpd for the processes, and reads its log file 
 them: monit has no counter, and after `if 3 restarts within 5 cycles then unmonitor` it says no more
 than monitor=0, just as after `monit unmonitor` by hand. Only the log tells these two apart.
 
-Rights: the control file is 0600 and root's; it names address, user, password and log. Any other user
-sets $MONIT_USERNAME and $MONIT_PASSWORD (a `read-only` user will do) and gives --socket with a URL
-or the unix socket; the log is then asked at /_viewlog. Monit's processes are not its children, so
-without its httpd nothing can be seen.
+Rights: the control file is 0600 and root's; it names address, user, password and log. Any other
+user sets $MONIT_USERNAME and $MONIT_PASSWORD (a `read-only` user will do) and gives --socket with a
+URL or the unix socket; the log is then asked at /_viewlog. Monit's processes are not its children,
+so without its httpd nothing can be seen.
 """
 
 from __future__ import annotations

@@ -6,10 +6,13 @@ children in /proc: no names, no wanted state, but pids, start ticks and command 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Callable
 
-from twiceshy.supervisors import BETWEEN, UP, Service, process
+from twiceshy import deadline
+from twiceshy.supervisors import BETWEEN, Service, process, servicedir
 from twiceshy.supervisors.process import Process
 
 INTERPRETERS = ("sh", "bash", "dash", "ash", "env", "perl", "ruby", "node", "php", "java")
@@ -36,31 +39,37 @@ def children(
     boot: str,
     proc: Path,
     processes: Mapping[int, Process],
-    names: Mapping[tuple[str, ...], str] | None = None,
-    apart_from: Iterable[str] = (),
+    name_of: Callable[[Process], str] | None = None,
 ) -> list[Service]:
     """The children of one process, as services named for their command lines.
 
     Children that are called the same are one service, and its life is that of the youngest: the
     restart of any of them makes a new youngest, while numbers would move from one to the next.
+    `name_of` may know better names; a child that it calls "" is none of the daemons.
     """
     groups: dict[str, list[Process]] = {}
     for child in processes.values():
-        if child.ppid == parent and child.comm not in apart_from:
-            name = (names or {}).get(child.cmdline) or called(child.cmdline, child.comm)
-            groups.setdefault(name, []).append(child)
+        if child.ppid == parent:
+            name = name_of(child) if name_of else called(child.cmdline, child.comm)
+            if name:
+                groups.setdefault(name, []).append(child)
+    youngest = {
+        name: max(members, key=lambda one: (one.ticks, one.pid)) for name, members in groups.items()
+    }
     services = []
-    for name, members in sorted(groups.items()):
-        youngest = max(members, key=lambda one: (one.ticks, one.pid))
-        services.append(
-            Service(
-                name,
-                supervisor,
-                UP if youngest.is_alive else BETWEEN,
-                True,
-                incarnation=process.incarnation(youngest, boot) if youngest.is_alive else "",
-                age_seconds=process.age(youngest, proc) if youngest.is_alive else None,
-                unseen=unseen,
-            )
-        )
-    return services
+    for name, one in sorted(youngest.items()):
+        service = Service(name, supervisor, BETWEEN, True, unseen=unseen)
+        services.append(servicedir.alive(service, one, boot, proc) if one.is_alive else service)
+    suspects = [
+        youngest[service.name].pid
+        for service in services
+        if (service.age_seconds or 0.0) < servicedir.YOUNG_SECONDS
+    ]
+    ends = servicedir.endings(
+        suspects[: servicedir.MOST_WITNESSED],
+        proc,
+        min(servicedir.YOUNG_SECONDS, deadline.remaining() / 3),
+    )
+    return [
+        replace(service, last_exit=ends.get(youngest[service.name].pid, "")) for service in services
+    ]

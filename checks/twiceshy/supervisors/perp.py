@@ -1,9 +1,10 @@
 """perp: one perpd for all services, asked at its socket.
 
-Asks BASE/.control/perpd.sock for each activated service (perp/PROTO_V2.txt of the source, packets of
-at most 258 bytes), because `perpls` hides what is needed here: it shows a life of less than a second
-as down, without its pid. `perpls -g` is the fallback for a perpd that speaks another protocol.
-perp keeps neither a count nor an exit status; the latter is read off a running `rc.main reset`.
+Asks BASE/.control/perpd.sock for each activated service (perp/PROTO_V2.txt of the source, packets
+of at most 258 bytes), because `perpls` hides what is needed here: it shows a life of less than a
+second as down, without its pid. `perpls -g` is the fallback for a perpd of another protocol.
+perp keeps neither a count nor an exit status; the latter is witnessed, or read off a running
+`rc.main reset`.
 
 Rights: the socket is 0700, root's. Any other user is left with the children of perpd in /proc: no
 wanted state, and names by command line.
@@ -15,6 +16,7 @@ import os
 import re
 import socket
 import stat
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,6 +139,15 @@ def reset_exit(words: Sequence[str]) -> str:
     return ""
 
 
+def name_by_script(one: Process) -> str:
+    """The service of a child of perpd, while its script runs; its program's name after that."""
+    for at, word in enumerate(one.cmdline[:-2]):
+        if word.endswith(("rc.main", "rc.log")):
+            half = "/log" if word.endswith("rc.log") else ""
+            return f"{one.cmdline[at + 2]}{half}" if one.cmdline[at + 1] == "start" else ""
+    return "" if one.comm == "perpd" else outside.called(one.cmdline, one.comm)
+
+
 _PERPLS = re.compile(
     r"\[(.) (...) (...)\]\s+(\S+)\s+(?:uptime:\s*(\S+?)s?/(\S+?)s?\s+pids:\s*(\S+?)/(\S+))?"
 )
@@ -207,7 +218,7 @@ def look(
     if base.endswith(f"/{SOCKET}"):
         base = base[: -len(SOCKET) - 1]
     path = f"{base}/{SOCKET}"
-    services: list[Service] = []
+    replies: list[tuple[str, Reply]] = []
     try:
         with _connected(path) as connection:
             for name, device, inode in _activated(base):
@@ -215,7 +226,7 @@ def look(
                     reply = _asked(connection, device, inode)
                 except Refused:  # activated, but perpd has not looked at it yet
                     continue
-                services += _services(name, base, reply, now, proc, everyone)
+                replies.append((name, reply))
     except PermissionError:
         unseen = f"not allowed to use {path}: run the check by sudo"
         return _from_outside(place, unseen, now, proc, everyone)
@@ -227,7 +238,39 @@ def look(
         return _by_perpls(base, path, now, proc, everyone)
     except OSError as error:
         return [_silent(path, error.strerror or str(error))]
-    return services
+    return _all_services(replies, base, now, proc, everyone)
+
+
+def _all_services(
+    replies: Sequence[tuple[str, Reply]],
+    base: str,
+    now: Stamp,
+    proc: Path,
+    processes: Mapping[int, Process],
+) -> list[Service]:
+    """The services, the young and the dead ones after having been watched for a moment."""
+    services: list[Service] = []
+    pids: dict[str, int] = {}
+    for name, reply in replies:
+        services += _services(name, base, reply, now, proc, processes)
+        for half, called in ((reply.main, name), (reply.log, f"{name}/log")):
+            if half is not None and half.pid and not half.flags & RESET:
+                pids[called] = half.pid
+    suspects = [
+        pids[service.name]
+        for service in services
+        if service.name in pids
+        and (service.state == BETWEEN or (service.age_seconds or 60) < servicedir.YOUNG_SECONDS)
+    ]
+    ends = servicedir.endings(
+        suspects[: servicedir.MOST_WITNESSED],
+        proc,
+        min(servicedir.YOUNG_SECONDS, deadline.remaining() / 3),
+    )
+    return [
+        replace(service, last_exit=service.last_exit or ends.get(pids.get(service.name, 0), ""))
+        for service in services
+    ]
 
 
 def _connected(path: str) -> socket.socket:
@@ -336,15 +379,14 @@ def _by_perpls(
         ran = aside.run(["perpls", "-b", base, "-g"], timeout=ANSWER_SECONDS)
     except (OSError, aside.NoAnswer):
         return [_silent(path, "it does not speak protocol 2, and perpls cannot be run")]
-    services: list[Service] = []
+    replies = []
     for listed in parse_perpls(ran.stdout):
         main = half_listed(listed.panel[1], listed.pids[0])
         if listed.panel[0] == "-" or main is None:
             continue
         log = half_listed(listed.panel[2], listed.pids[1])
-        reply = Reply(0, HAS_LOG if log else 0, main, log)
-        services += _services(listed.name, base, reply, now, proc, processes)
-    return services
+        replies.append((listed.name, Reply(0, HAS_LOG if log else 0, main, log)))
+    return _all_services(replies, base, now, proc, processes)
 
 
 def _silent(path: str, why: str) -> Service:
@@ -356,12 +398,35 @@ def _silent(path: str, why: str) -> Service:
 def _from_outside(
     place: Place, unseen: str, now: Stamp, proc: Path, processes: Mapping[int, Process]
 ) -> list[Service]:
-    services = []
-    if place.pid:
-        services = outside.children(
-            place.pid, NAME, unseen, now.boot, proc, processes, apart_from=("perpd",)
-        )
+    if not place.pid:
+        return [Service("perpd", NAME, UNSEEN, None, unseen=unseen)]
+    services = outside.children(place.pid, NAME, unseen, now.boot, proc, processes, name_by_script)
+    named = {service.name for service in services}
+    for name, last_exit in _held_back(place.pid, proc, processes).items():
+        if name not in named:
+            services.append(Service(name, NAME, BETWEEN, True, last_exit=last_exit, unseen=unseen))
     return services or [Service("perpd", NAME, UNSEEN, None, unseen=unseen)]
+
+
+def _held_back(perpd: int, proc: Path, processes: Mapping[int, Process]) -> dict[str, str]:
+    """Services that wait in perpd's respawn governor, and how each ended a moment later.
+
+    A child of perpd that is still called perpd sleeps, for a second at most, because the life
+    before it was too short; its name shows when it has become the script.
+    """
+    waiting = [p.pid for p in processes.values() if p.ppid == perpd and p.comm == "perpd"]
+    names: dict[int, str] = {}
+    end = time.monotonic() + min(servicedir.WATCHED_SECONDS, deadline.remaining() / 3)
+    while proc == process.PROC and waiting and time.monotonic() < end:
+        for pid in list(waiting):
+            one = process.read(pid, proc)
+            if one is None or one.comm != "perpd":
+                waiting.remove(pid)
+                if one is not None and one.ppid == perpd:
+                    names[pid] = name_by_script(one)
+        time.sleep(servicedir.POLL_SECONDS)
+    ends = servicedir.endings(names, proc, servicedir.WATCHED_SECONDS) if names else {}
+    return {name: ends.get(pid, "") for pid, name in names.items() if name}
 
 
 __all__ = ["NAME", "UP", "found", "look", "parse_perpls", "parse_reply", "question"]

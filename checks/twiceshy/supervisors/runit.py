@@ -20,7 +20,6 @@ from twiceshy.supervisors import (
     BETWEEN,
     DOWN,
     UNSEEN,
-    UP,
     Place,
     Service,
     process,

@@ -473,6 +473,38 @@ def witness(
     return seen
 
 
+def endings(pids: Iterable[int], proc: Path, seconds: float) -> dict[int, str]:
+    """How those of the processes ended that end while we watch."""
+    import select
+
+    ends: dict[int, str] = {}
+    if proc != process.PROC or not hasattr(os, "pidfd_open"):
+        return ends
+    watched: dict[int, int] = {}
+    try:
+        for pid in pids:
+            try:
+                watched[os.pidfd_open(pid)] = pid
+            except OSError:
+                continue
+        end = time.monotonic() + seconds
+        while watched and time.monotonic() < end:
+            poll = select.poll()
+            for descriptor in watched:
+                poll.register(descriptor, select.POLLIN)
+            for descriptor, _ in poll.poll(max(0.0, end - time.monotonic()) * 1000):
+                last_exit = exit_of(descriptor, watched[descriptor], proc)
+                if last_exit is None:
+                    time.sleep(POLL_SECONDS)
+                    continue
+                ends[watched.pop(descriptor)] = last_exit
+                os.close(descriptor)
+    finally:
+        for descriptor in watched:
+            os.close(descriptor)
+    return ends
+
+
 def exit_of(pidfd: int, pid: int, proc: Path) -> str | None:
     """How a process ended that has ended; "" if nobody tells, None if it is to be asked again."""
     import fcntl

@@ -1,14 +1,14 @@
 """supervisord: one daemon for all programs, asked by XML-RPC.
 
 Asks supervisor.getAllProcessInfo for the states and supervisor.readLog for the end of its own log:
-that is the exact history of every life, with exit status or signal, and tells a death from a stop
-by hand (http://supervisord.org/api.html, supervisor/process.py). The exit status in the process info
-is 0 again as soon as the program runs.
+the exact history of every life, with exit status or signal, that tells a death from a stop by hand
+(http://supervisord.org/api.html, supervisor/process.py). The exit status in the process info is 0
+again as soon as the program runs.
 
-Rights: the socket is 0700 and root's by default; `chown=` and `chmod=` in [unix_http_server] open it,
-or the check runs by sudo. User name and password are read from the configuration file if that may
-be read, else from $SUPERVISOR_USERNAME and $SUPERVISOR_PASSWORD. Any other user is left with the
-children of supervisord in /proc: no stops, no FATAL, and names by command line.
+Rights: the socket is 0700 and root's by default; `chown=` and `chmod=` in [unix_http_server] open
+it, or the check runs by sudo. User name and password are read from the configuration file if that
+may be read, else from $SUPERVISOR_USERNAME and $SUPERVISOR_PASSWORD. Any other user is left with
+the children of supervisord in /proc: no stops, no FATAL, and names by command line.
 """
 
 from __future__ import annotations
@@ -485,11 +485,15 @@ def _from_outside(
         if place.pid
         else [one.pid for one in processes.values() if one.is_alive and _is_supervisord(one)]
     )
+
+    def name_of(one: Process) -> str:
+        words = one.cmdline
+        known = commands.get(words) or commands.get(words[1:])  # a script, by its interpreter
+        return "" if _is_supervisord(one) else known or outside.called(words, one.comm)
+
     services = [
         service
         for parent in parents
-        for service in outside.children(
-            parent, NAME, unseen, now.boot, proc, processes, commands, ("supervisord",)
-        )
+        for service in outside.children(parent, NAME, unseen, now.boot, proc, processes, name_of)
     ]
     return services or [Service("supervisord", NAME, UNSEEN, None, unseen=unseen)]
