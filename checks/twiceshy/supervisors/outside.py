@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable
 
 from twiceshy import deadline
-from twiceshy.supervisors import BETWEEN, Service, process, servicedir
+from twiceshy.supervisors import BETWEEN, Service, servicedir
 from twiceshy.supervisors.process import Process
 
 INTERPRETERS = ("sh", "bash", "dash", "ash", "env", "perl", "ruby", "node", "php", "java")
