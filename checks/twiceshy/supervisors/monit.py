@@ -285,11 +285,13 @@ def look(
         password=control.password or os.environ.get("MONIT_PASSWORD", ""),
     )
     try:
+        why: dict[str, str] = {}
         with deadline.doing(f"asking monit at {control.server}"):
             status, content = _get(control, "/_status?format=xml")
             if status == 200:
                 watched = parse_status(content)
-                log = _log(control)
+                log = _log(control, LOG_BYTES)
+                why = _why_unmonitored(watched, parse_log(log, now.wall), control, now)
     except PermissionError:
         return [_unseen(f"not allowed to use {control.server}: run the check by sudo")]
     except (OSError, http.client.HTTPException) as error:
@@ -309,7 +311,7 @@ def look(
         ]
     if status != 200:
         return [_unseen(f"{control.server} answers {status}")]
-    return _services(watched, log, now, proc, everyone)
+    return _services(watched, log, why, now, proc, everyone)
 
 
 def _control(file: str) -> tuple[Control, str]:
@@ -350,14 +352,14 @@ def _get(control: Control, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def _log(control: Control) -> str:
+def _log(control: Control, most_bytes: int) -> str:
     """The end of monit's log, from its file or from its own page; "" if neither may be read."""
     if control.log:
         try:
             with open(control.log, "rb") as file:
                 file.seek(0, os.SEEK_END)
-                file.seek(max(0, file.tell() - LOG_BYTES))
-                return file.read(LOG_BYTES).decode("utf-8", "replace")
+                file.seek(max(0, file.tell() - most_bytes))
+                return file.read(most_bytes).decode("utf-8", "replace")
         except OSError:
             pass
     try:
@@ -366,12 +368,44 @@ def _log(control: Control) -> str:
         return ""
     if status != 200:
         return ""
-    return viewlog_text(content.decode("utf-8", "replace"))[-LOG_BYTES:]
+    return viewlog_text(content.decode("utf-8", "replace"))[-most_bytes:]
+
+
+def _older_log(control: Control) -> str:
+    """As much of the log as may be worth reading, the rotated one before it."""
+    rotated = ""
+    if control.log:
+        try:
+            rotated = servicedir.content(f"{control.log}.1", MOST_BYTES).decode("utf-8", "replace")
+        except OSError:
+            pass
+    return rotated + _log(control, MOST_BYTES)
+
+
+def _why_unmonitored(
+    watched: Sequence[Watched],
+    lines: Sequence[tuple[float, str, str]],
+    control: Control,
+    now: Stamp,
+) -> dict[str, str]:
+    """Why each of the unmonitored is not monitored; that may have happened weeks ago."""
+    names = [one.name for one in watched if not one.is_monitored]
+    why = {name: unmonitored_by(lines, name) for name in names}
+    if not all(why.values()):
+        telling = [
+            line
+            for line in _older_log(control).splitlines()
+            if "on user request" in line or "unmonitor" in line
+        ]
+        older = parse_log("\n".join(telling), now.wall)
+        why = {name: known or unmonitored_by(older, name) for name, known in why.items()}
+    return why
 
 
 def _services(
     watched: Sequence[Watched],
     log: str,
+    why: Mapping[str, str],
     now: Stamp,
     proc: Path,
     processes: Mapping[int, Process],
@@ -383,7 +417,7 @@ def _services(
         times = servicedir.ages([at for at, _, _ in lines], newest)
     services = []
     for one in watched:
-        service = _service(one, lines, now, proc, processes)
+        service = _service(one, lines, why.get(one.name, ""), now, proc, processes)
         if lines:
             history = lives(lines, one.name, times)
             service = replace(
@@ -402,13 +436,13 @@ def _services(
 def _service(
     one: Watched,
     lines: Sequence[tuple[float, str, str]],
+    why: str,
     now: Stamp,
     proc: Path,
     processes: Mapping[int, Process],
 ) -> Service:
     service = Service(one.name, NAME, DOWN, True, next=f"monit status {one.name}")
     if not one.is_monitored:
-        why = unmonitored_by(lines, one.name)
         if why == "hand" or (one.mode == MANUAL and not why):
             return replace(service, wanted_up=False)
         reason = f"monit stopped monitoring it: {why}"

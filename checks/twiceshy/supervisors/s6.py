@@ -104,13 +104,17 @@ def parse_tally(content: bytes) -> list[Death]:
     ]
 
 
-def ended(death: Death, age_seconds: float, down_signal: int) -> Ended:
+def ended(
+    death: Death, age_seconds: float, down_signal: int, lasted_seconds: float | None = None
+) -> Ended:
     """A life that ended, told by its death."""
     if death.signal:
         kind = BY_HAND if death.signal == down_signal else CRASH
-        return Ended(age_seconds, kind, f"signal {servicedir.signal_name(death.signal)}")
-    kind = CRASH if death.exit_code else CLEAN
-    return Ended(age_seconds, kind, f"exit status {death.exit_code}")
+        cause = f"signal {servicedir.signal_name(death.signal)}"
+    else:
+        kind = CRASH if death.exit_code else CLEAN
+        cause = f"exit status {death.exit_code}"
+    return Ended(age_seconds, kind, cause, lasted_seconds)
 
 
 def parse_down_signal(text: str) -> int:
@@ -234,8 +238,12 @@ def _history(
             newest = 0.0
     times = servicedir.ages([death.at for death in deaths], max(0.0, newest))
     signal_of_stop = _down_signal(kept)
+    # s6-supervise starts a daemon at once that has lived for a second; then the time from one
+    # death to the next is the life.
+    between = [None, *(older - newer for older, newer in zip(times, times[1:]))]
     return tuple(
-        ended(death, age_seconds, signal_of_stop) for death, age_seconds in zip(deaths, times)
+        ended(death, age_seconds, signal_of_stop, gap if gap and gap > 1.5 else None)
+        for death, age_seconds, gap in zip(deaths, times, between)
     )
 
 
@@ -302,4 +310,4 @@ def _unreadable(kept: Kept) -> Service:
 
 
 def _next(kept: Kept) -> str:
-    return f"s6-svdt {kept.path} | s6-tai64nlocal" if kept.path else f"s6-svstat {kept.name}"
+    return f"s6-svdt {kept.path}" if kept.path else f"s6-svstat {kept.name}"

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 NAME = "supervisord"
 LOG_BYTES = 131072
+MOST_LOG_BYTES = 2 << 20
 ANSWER_SECONDS = 5.0
 # Where supervisord itself looks (supervisor/options.py), and Debian's.
 CONFIGURATIONS = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
@@ -187,13 +188,29 @@ def cause(detail: str) -> str:
     return how
 
 
-def ended(line: Line, age_seconds: float) -> Ended:
+def ended(line: Line, age_seconds: float, lasted_seconds: float | None = None) -> Ended:
     """A life that ended, by its line "exited" or "stopped"."""
     how = cause(line.detail)
     if line.event == "stopped":
-        return Ended(age_seconds, BY_HAND, how)
+        return Ended(age_seconds, BY_HAND, how, lasted_seconds)
     is_clean = how == "exit status 0" or line.detail.endswith("; expected")
-    return Ended(age_seconds, CLEAN if is_clean else CRASH, how)
+    return Ended(age_seconds, CLEAN if is_clean else CRASH, how, lasted_seconds)
+
+
+def lives(lines: Sequence[Line], times: Sequence[float], program: str) -> tuple[Ended, ...]:
+    """The lives of one program that ended, with their ages by `times`."""
+    ends = []
+    spawned: float | None = None
+    for line, age_seconds in zip(lines, times):
+        if line.program != program:
+            continue
+        if line.event == "spawned":
+            spawned = age_seconds
+        elif line.event in ("exited", "stopped"):
+            lasted = None if spawned is None else max(0.0, spawned - age_seconds)
+            ends.append(ended(line, age_seconds, lasted))
+            spawned = None
+    return tuple(ends)
 
 
 def ahead_of_utc(lines: Sequence[Line], starts: Mapping[str, int]) -> float | None:
@@ -280,7 +297,15 @@ def look(
         return [_silent(server, getattr(error, "strerror", None) or str(error) or "no answer")]
     except (xmlrpc.client.Error, ExpatError, ValueError):
         return [_silent(server, "it does not speak XML-RPC")]
-    return _services(answers, server, now, proc, everyone)
+    services = _services(answers, server, now, proc, everyone)
+    if any(one.state == GAVE_UP and not one.last_exit and one.history == () for one in services):
+        # It gave up long ago; how it died is further up in the log.
+        try:
+            answers = _ask(server, user, password, MOST_LOG_BYTES)
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError, ValueError):
+            return services
+        services = _services(answers, server, now, proc, everyone)
+    return services
 
 
 def _configuration(
@@ -315,7 +340,7 @@ class _Transport(xmlrpc.client.Transport):
         return http_side.connection(self._where, min(ANSWER_SECONDS, deadline.remaining() / 2))
 
 
-def _ask(server: str, user: str, password: str) -> list[Any]:
+def _ask(server: str, user: str, password: str, log_bytes: int = LOG_BYTES) -> list[Any]:
     """[process infos, end of the log or "", pid of supervisord], in one call."""
     transport = _Transport(server, user, password)
     proxy = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport)
@@ -323,7 +348,7 @@ def _ask(server: str, user: str, password: str) -> list[Any]:
         answers = proxy.system.multicall(
             [
                 {"methodName": "supervisor.getAllProcessInfo", "params": []},
-                {"methodName": "supervisor.readLog", "params": [-LOG_BYTES, 0]},
+                {"methodName": "supervisor.readLog", "params": [-log_bytes, 0]},
                 {"methodName": "supervisor.getPID", "params": []},
             ]
         )
@@ -362,11 +387,7 @@ def _services(
         history: tuple[Ended, ...] | None = None
         if first is not None and names.count(str(info["name"])) == 1:
             # Programs of two groups may be called the same; the log does not say the group.
-            history = tuple(
-                ended(line, age_seconds)
-                for line, age_seconds in zip(lines, times)
-                if line.program == info["name"] and line.event in ("exited", "stopped")
-            )
+            history = lives(lines, times, str(info["name"]))
         service = _service(info, history, daemons[str(info["name"])], now, proc)
         services.append(
             replace(
