@@ -213,6 +213,14 @@ def lives(
     return tuple(ends)
 
 
+_USUAL = ("start:", "stop:", "trying to", "process is running", "process is not", "zombie check")
+
+
+def last_words(lines: Sequence[tuple[float, str, str]], name: str) -> tuple[str, ...]:
+    """The last of what monit said about a process, without what it says at each restart."""
+    return tuple(what for _, one, what in lines if one == name and not what.startswith(_USUAL))[-3:]
+
+
 def unmonitored_by(lines: Sequence[tuple[float, str, str]], name: str) -> str:
     """Why monit does not monitor: "hand", monit's own limit as it says it, or "" unknown."""
     for _, service, what in reversed(lines):
@@ -285,13 +293,13 @@ def look(
         password=control.password or os.environ.get("MONIT_PASSWORD", ""),
     )
     try:
-        why: dict[str, str] = {}
+        unmonitored: dict[str, str] = {}
         with deadline.doing(f"asking monit at {control.server}"):
             status, content = _get(control, "/_status?format=xml")
             if status == 200:
                 watched = parse_status(content)
                 log = _log(control, LOG_BYTES)
-                why = _why_unmonitored(watched, parse_log(log, now.wall), control, now)
+                unmonitored = _why_unmonitored(watched, parse_log(log, now.wall), control, now)
     except PermissionError:
         return [_unseen(f"not allowed to use {control.server}: run the check by sudo")]
     except (OSError, http.client.HTTPException) as error:
@@ -311,7 +319,7 @@ def look(
         ]
     if status != 200:
         return [_unseen(f"{control.server} answers {status}")]
-    return _services(watched, log, why, now, proc, everyone)
+    return _services(watched, log, unmonitored, now, proc, everyone)
 
 
 def _control(file: str) -> tuple[Control, str]:
@@ -425,9 +433,7 @@ def _services(
                 history=history,
                 history_seconds=times[0],
                 exact=True,
-                log=tuple(what for _, name, what in lines if name == one.name)[-3:]
-                if servicedir.is_talked_about(service)
-                else (),
+                log=last_words(lines, one.name) if servicedir.is_talked_about(service) else (),
             )
         services.append(service)
     return services

@@ -8,9 +8,15 @@ is in /proc for everyone to read; the state files are in SERVICE/supervise, mode
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import select
+import signal
+import socket
+import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,8 +117,6 @@ def cause(wait_status: int) -> str:
 
 def signal_name(number: int) -> str:
     """ "SEGV" for 11; the number for one without a name."""
-    import signal
-
     try:
         return signal.Signals(number).name[3:]
     except ValueError:
@@ -389,7 +393,7 @@ def with_witnessed(everything: list[Seen], boot: str, proc: Path) -> list[Servic
 
 # A suspicious service is watched this long: all keepers start a daemon at most once a second.
 WATCHED_SECONDS = 1.3
-POLL_SECONDS = 0.003
+POLL_SECONDS = 0.001
 PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes), linux/pidfd.h, Linux 6.13
 PIDFD_INFO_EXIT = 1 << 3  # Linux 6.15: still answered when the process has been reaped
 
@@ -403,6 +407,100 @@ class Witnessed:
     deaths: int = 0
 
 
+class ExitEvents:
+    """The kernel's own news of every process that ends: exact, however short it lived.
+
+    The process connector (linux/cn_proc.h) speaks to root in the host's first namespaces only, and
+    names the parent since Linux 4.18. OSError from the constructor where it does not speak.
+    """
+
+    _CONNECTOR, _GROUP = 11, 1  # NETLINK_CONNECTOR, CN_IDX_PROC
+    _LISTEN, _IGNORE = 1, 2
+    _NONE, _EXIT = 0, 0x80000000
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, self._CONNECTOR)
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            self.socket.bind((0, self._GROUP))
+            self._say(self._LISTEN)
+            self.socket.settimeout(0.1)
+            # In a container the kernel keeps silent instead of refusing.
+            while self._NONE not in (what for what, _ in self._parsed(self.socket.recv(65536))):
+                pass
+            self.socket.setblocking(False)
+        except OSError:
+            self.socket.close()
+            raise
+
+    def _say(self, what: int) -> None:
+        message = struct.pack("=IIIIHHI", self._GROUP, 1, 0, 0, 4, 0, what)
+        header = struct.pack("=IHHII", 16 + len(message), 3, 0, 0, os.getpid())  # NLMSG_DONE
+        self.socket.send(header + message)
+
+    def _parsed(self, content: bytes) -> Iterator[tuple[int, tuple[int, int, int]]]:
+        """What each message is, and (pid, parent, wait status)."""
+        at = 0
+        while len(content) - at >= 36:
+            length, *_ = struct.unpack_from("=I", content, at)
+            event = content[at + 36 : at + length]
+            if len(event) >= 20:
+                (what,) = struct.unpack_from("=I", event)
+                words = struct.unpack_from("=6I", event + bytes(24), 16)
+                # Not the end of a thread: its pid is not its thread group's.
+                if what == self._NONE or (what == self._EXIT and words[0] == words[1]):
+                    yield what, (words[0], words[5], words[2])
+            at += max(length, 16) + 3 & ~3
+
+    def deaths(self) -> list[tuple[int, int, int]]:
+        """(pid, parent, wait status) of all that have ended since the last call."""
+        ended: list[tuple[int, int, int]] = []
+        while True:
+            try:
+                content = self.socket.recv(65536)
+            except BlockingIOError:
+                return ended
+            except OSError:  # too many to keep up with
+                continue
+            ended += [words for what, words in self._parsed(content) if what == self._EXIT]
+
+    def close(self) -> None:
+        """Unsubscribe: the kernel counts its listeners."""
+        with contextlib.suppress(OSError):
+            self._say(self._IGNORE)
+        self.socket.close()
+
+
+def _told_by_kernel(
+    keepers: Iterable[int], pids: Iterable[int], apart_from: Iterable[int], seconds: float
+) -> dict[int, str] | None:
+    """How children of keepers, and the pids, ended, by keeper or pid; None if it tells nothing."""
+    try:
+        events = ExitEvents()
+    except OSError:
+        return None
+    ends: dict[int, str] = {}
+    parents, themselves, apart = set(keepers), set(pids), set(apart_from)
+    end = time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(events.socket, select.POLLIN)
+    try:
+        while (parents or themselves) and time.monotonic() < end:
+            poll.poll(max(0.0, end - time.monotonic()) * 1000)
+            for pid, parent, status in events.deaths():
+                if pid in themselves:
+                    ends[pid] = cause(status)
+                    themselves.discard(pid)
+                elif parent in parents and pid not in apart:
+                    ends[parent] = cause(status)
+                    parents.discard(parent)
+            # Not at each of the thousand processes of a busy host.
+            time.sleep(0.02)
+    finally:
+        events.close()
+    return ends
+
+
 def witness(
     keepers: Iterable[int],
     proc: Path = process.PROC,
@@ -412,14 +510,18 @@ def witness(
     """Watches keepers until each has lost a child, or until the time is up.
 
     For the exit status that runit and daemontools keep nowhere, and for the instant crasher that
-    another user's look always misses. The status comes from the kernel by the child's pidfd
-    (Linux 6.15, any user), else from its zombie (root), else it stays unknown.
-    Costs some 15 ms of CPU a second, for all keepers together.
+    another user's look always misses. The status comes from the process connector (root on the
+    host), else by the child's pidfd (Linux 6.15, any user), else from its zombie (root), else it
+    stays unknown; and a child that lives for less than a millisecond may be missed.
     """
-    import select
-
     seen: dict[int, Witnessed] = {}
-    if proc != process.PROC or not hasattr(os, "pidfd_open"):
+    keepers = list(keepers)
+    if proc != process.PROC or not keepers:
+        return seen
+    told = _told_by_kernel(keepers, (), apart_from, seconds)
+    if told is not None:
+        return {keeper: Witnessed(None, last_exit, 1) for keeper, last_exit in told.items()}
+    if not hasattr(os, "pidfd_open"):
         return seen
     lists: dict[int, int] = {}  # keeper -> fd of its list of children
     watched: dict[int, tuple[int, Process]] = {}  # pidfd -> keeper, child
@@ -464,6 +566,8 @@ def witness(
                     continue
                 os.close(descriptor)
                 del dead[descriptor]
+                if last_exit == "exit status 127" and child.comm == "s6-supervise":
+                    continue  # s6-supervise forks for ./finish even where there is none
                 if last_exit and keeper in lists:
                     seen[keeper] = replace(seen[keeper], last_exit=last_exit)
                     os.close(lists.pop(keeper))
@@ -475,11 +579,13 @@ def witness(
 
 def endings(pids: Iterable[int], proc: Path, seconds: float) -> dict[int, str]:
     """How those of the processes ended that end while we watch."""
-    import select
-
     ends: dict[int, str] = {}
-    if proc != process.PROC or not hasattr(os, "pidfd_open"):
+    pids = list(pids)
+    if proc != process.PROC or not pids:
         return ends
+    told = _told_by_kernel((), pids, (), seconds)
+    if told is not None or not hasattr(os, "pidfd_open"):
+        return told or ends
     watched: dict[int, int] = {}
     try:
         for pid in pids:
@@ -507,9 +613,6 @@ def endings(pids: Iterable[int], proc: Path, seconds: float) -> dict[int, str]:
 
 def exit_of(pidfd: int, pid: int, proc: Path) -> str | None:
     """How a process ended that has ended; "" if nobody tells, None if it is to be asked again."""
-    import fcntl
-    import struct
-
     try:
         words = process._text(f"{proc}/{pid}/stat").rpartition(")")[2].split()
         is_zombie = words[0] == "Z"

@@ -298,7 +298,7 @@ def look(
     except (xmlrpc.client.Error, ExpatError, ValueError):
         return [_silent(server, "it does not speak XML-RPC")]
     services = _services(answers, server, now, proc, everyone)
-    if any(one.state == GAVE_UP and not one.last_exit and one.history == () for one in services):
+    if any(_is_unexplained(one) for one in services):
         # It gave up long ago; how it died is further up in the log.
         try:
             answers = _ask(server, user, password, MOST_LOG_BYTES)
@@ -306,6 +306,16 @@ def look(
             return services
         services = _services(answers, server, now, proc, everyone)
     return services
+
+
+def _is_unexplained(service: Service) -> bool:
+    """It died, and the lines that say how are not among those that were read."""
+    return (
+        service.state == GAVE_UP
+        and service.reason.startswith("Exited")
+        and not service.last_exit
+        and service.history == ()
+    )
 
 
 def _configuration(
