@@ -166,9 +166,8 @@ def test_a_death_is_witnessed_in_another_process(argument: str, expected: str) -
     try:
         keeper.stdout.readline()
         seen = servicedir.witness([keeper.pid], seconds=3.0)[keeper.pid]
-        assert seen.child is not None
-        assert seen.deaths >= 1
-        # Linux before 6.15 tells root only, and only if we are faster than the keeper.
+        assert seen.child is not None or seen.deaths
+        # Strangers on Linux before 6.15 see the child, but nobody tells them the status.
         assert seen.last_exit in (expected, "")
     finally:
         keeper.kill()

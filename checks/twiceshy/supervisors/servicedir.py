@@ -382,10 +382,10 @@ def with_witnessed(everything: list[Seen], boot: str, proc: Path) -> list[Servic
         what = witnessed.get(keeper.pid) if keeper and seen in suspects else None
         if what is not None:
             service = replace(service, last_exit=what.last_exit)
-            if service.state == DOWN and what.child is not None:
+            if service.state == DOWN and (what.deaths or what.child is not None):
                 # Seen from outside it looked stopped, but its keeper goes on starting it.
                 service = replace(service, state=BETWEEN, wanted_up=True)
-                if not what.deaths and what.child.is_alive:
+                if what.child is not None and not what.deaths and what.child.is_alive:
                     service = alive(service, what.child, boot, proc)
         services.append(service)
     return services
@@ -471,22 +471,41 @@ class ExitEvents:
         self.socket.close()
 
 
+def _children(keeper: int, proc: Path) -> list[int]:
+    try:
+        return [int(pid) for pid in content(f"{proc}/{keeper}/task/{keeper}/children").split()]
+    except OSError:  # it died, or the kernel has no such list
+        return []
+
+
 def _told_by_kernel(
-    keepers: Iterable[int], pids: Iterable[int], apart_from: Iterable[int], seconds: float
+    keepers: Iterable[int],
+    pids: Iterable[int],
+    apart_from: Iterable[int],
+    seconds: float,
+    alone: Iterable[int] = (),
 ) -> dict[int, str] | None:
-    """How children of keepers, and the pids, ended, by keeper or pid; None if it tells nothing."""
+    """How children of keepers, and the pids, ended, by keeper or pid; None if it tells nothing.
+
+    Keepers that are `alone` are not waited for longer than it takes them to start a child.
+    """
     try:
         events = ExitEvents()
     except OSError:
         return None
     ends: dict[int, str] = {}
     parents, themselves, apart = set(keepers), set(pids), set(apart_from)
-    end = time.monotonic() + seconds
+    begin = time.monotonic()
     poll = select.poll()
     poll.register(events.socket, select.POLLIN)
     try:
-        while (parents or themselves) and time.monotonic() < end:
-            poll.poll(max(0.0, end - time.monotonic()) * 1000)
+        while parents or themselves:
+            passed = time.monotonic() - begin
+            if passed > WATCHED_SECONDS:
+                parents -= set(alone)
+            if passed > seconds:
+                break
+            poll.poll(100)
             for pid, parent, status in events.deaths():
                 if pid in themselves:
                     ends[pid] = cause(status)
@@ -518,9 +537,15 @@ def witness(
     keepers = list(keepers)
     if proc != process.PROC or not keepers:
         return seen
-    told = _told_by_kernel(keepers, (), apart_from, seconds)
+    apart_from = set(apart_from)
+    alone = {keeper for keeper in keepers if not set(_children(keeper, proc)) - apart_from}
+    told = _told_by_kernel(keepers, (), apart_from, seconds, alone)
     if told is not None:
-        return {keeper: Witnessed(None, last_exit, 1) for keeper, last_exit in told.items()}
+        for keeper in keepers:
+            now = [process.read(pid, proc) for pid in _children(keeper, proc)]
+            child = next((one for one in now if one and one.pid not in apart_from), None)
+            seen[keeper] = Witnessed(child, told.get(keeper, ""), int(keeper in told))
+        return seen
     if not hasattr(os, "pidfd_open"):
         return seen
     lists: dict[int, int] = {}  # keeper -> fd of its list of children
