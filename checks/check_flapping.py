@@ -571,6 +571,9 @@ def verdict_on(
             f"{now_up(service)}"
         )
         return Finding(CRITICAL, words, details(service, tally, limits), service.next, "by-hand")
+    if service.state == UP and service.reason:
+        # Alive, and yet nobody would notice its death: its supervisor is dead.
+        return Finding(WARNING, f"{name}: {service.reason}", next=service.next, code="orphan")
     is_its_way = limits.clean_exit_ok and tally.cause in ("", "exit status 0")
     if service.state == BETWEEN and not is_its_way:
         dead = uptime - (memory.dead_since if memory.dead_since is not None else uptime)

@@ -201,10 +201,16 @@ def lives(
     """The lives of one process that ended, by what monit did about it."""
     ends = []
     why = ""
+    is_first = False  # what monit finds at its own start has not died under it
     for (_, service, what), age_seconds in zip(lines, times):
+        if re.match(r"Monit \S+ started", what):
+            is_first = True
         if service != name:
             continue
         if what.startswith("trying to restart"):
+            if is_first:
+                is_first = False
+                continue
             ends.append(Ended(age_seconds, CRASH, why))
         elif re.match(r"(stop|restart) on user request", what):
             ends.append(Ended(age_seconds, BY_HAND, what.partition(" ")[0] + " by hand"))
@@ -216,7 +222,7 @@ def lives(
 _USUAL = ("start:", "stop:", "trying to", "process is running", "process is not", "zombie check")
 
 
-def last_words(lines: Sequence[tuple[float, str, str]], name: str) -> tuple[str, ...]:
+def words_about(lines: Sequence[tuple[float, str, str]], name: str) -> tuple[str, ...]:
     """The last of what monit said about a process, without what it says at each restart."""
     return tuple(what for _, one, what in lines if one == name and not what.startswith(_USUAL))[-3:]
 
@@ -433,7 +439,7 @@ def _services(
                 history=history,
                 history_seconds=times[0],
                 exact=True,
-                log=last_words(lines, one.name) if servicedir.is_talked_about(service) else (),
+                log=words_about(lines, one.name) if servicedir.is_talked_about(service) else (),
             )
         services.append(service)
     return services
