@@ -196,6 +196,15 @@ def test_a_stranger_sees_lives_and_faults_and_says_what_not(tmp_path: Path) -> N
     assert "sudo" in web.unseen
 
 
+def test_a_stranger_does_not_take_the_logger_for_the_daemon(tmp_path: Path) -> None:
+    services = Services(tmp_path, as_root=False)
+    keeper = services.add("web", None)
+    services.proc.add(100, keeper, "svlogd", "./main", age=1000.0)
+    web, log = services.look()
+    assert (web.name, web.state, web.incarnation) == ("web", DOWN, "")
+    assert (log.name, log.state, log.age_seconds) == ("web/log", UP, 1000.0)
+
+
 def test_a_stranger_sees_a_finish_script_as_between_lives(tmp_path: Path) -> None:
     services = Services(tmp_path, as_root=False)
     keeper = services.add("web", None)

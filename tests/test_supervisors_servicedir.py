@@ -125,9 +125,27 @@ def test_a_stranger_has_the_names_from_the_command_lines(tmp_path: Path) -> None
     proc = host(tmp_path, as_root=False)
     place = Place("runit", str(tmp_path / "service"), 10)
     kept = servicedir.services(RUNIT, place, proc.root, process.snapshot(proc.root))
-    assert [(k.name, k.path, k.door) for k in kept if k.keeper] == [
-        ("web", str(tmp_path / "service/web"), "")
+    assert [(k.name, k.path) for k in kept if k.keeper] == [("web", str(tmp_path / "service/web"))]
+
+
+def test_a_stranger_who_cannot_tell_directories_goes_by_the_name(tmp_path: Path) -> None:
+    proc = host(tmp_path, as_root=False)
+    proc.add(20, 1, "s6-svscan", "-c", "500", "service")
+    proc.add(21, 20, "s6-supervise", "web")
+    programs = servicedir.Programs("s6", "s6-svscan", "s6-supervise")
+    place = Place("s6", str(tmp_path / "service"))
+    kept = servicedir.services(programs, place, proc.root, process.snapshot(proc.root))
+    assert [(k.name, k.keeper.pid if k.keeper else None) for k in kept] == [
+        ("lost", None),
+        ("web", 21),
     ]
+
+
+def test_the_options_of_a_scanner_are_not_its_directory(tmp_path: Path) -> None:
+    proc = Proc(tmp_path / "proc")
+    proc.add(20, 1, "s6-svscan", "-c", "500", "/run/service")
+    programs = servicedir.Programs("s6", "s6-svscan", "s6-supervise")
+    assert servicedir.found(programs, proc.root, None) == [Place("s6", "/run/service", 20)]
 
 
 def test_a_service_directory_may_be_named_itself(tmp_path: Path) -> None:
@@ -179,6 +197,24 @@ def test_nothing_is_waited_for_where_nothing_is_suspicious() -> None:
     begin = time.monotonic()
     assert servicedir.with_witnessed([], NOW.boot, process.PROC) == []
     assert time.monotonic() - begin < 0.5
+
+
+RSYSLOGD = """\
+rsyslogd: error during parsing file /etc/rsyslog.conf, on or before line 3: warnings occurred
+rsyslogd: error during parsing file /etc/rsyslog.conf, on or before line 3: warnings occurred
+rsyslogd: global(AbortOnUncleanConfig="on") is set, and config is not clean.
+Check error log for details, fix errors and restart. As a last
+resort, you may want to use global(AbortOnUncleanConfig="off")
+to permit a startup with a dirty config.
+"""
+
+
+def test_the_line_that_tells_most_is_not_always_the_last() -> None:
+    assert servicedir.telling(RSYSLOGD.splitlines(), 3) == (RSYSLOGD.splitlines()[0],)
+
+
+def test_where_nobody_complains_the_last_lines_are_the_last_words() -> None:
+    assert servicedir.telling(["one", "two", "three"], 2) == ("two", "three")
 
 
 def test_the_tail_of_a_log_is_whole_lines(tmp_path: Path) -> None:

@@ -331,9 +331,9 @@ def _services(
         door = f"{proc}/{reply.log.pid}/cwd"
         words = servicedir.log_directories(logger.cmdline) if logger else []
         for directory in words:
-            lines = servicedir.tail(os.path.join(door, directory, "current"), 3)
+            lines = servicedir.tail(os.path.join(door, directory, "current"), servicedir.LOG_LINES)
             if lines:
-                services[0] = replace(services[0], log=lines)
+                services[0] = replace(services[0], log=servicedir.telling(lines, 3))
                 break
     return services
 

@@ -11,6 +11,7 @@ cannot tell a service that is stopped by hand from one that waits for its next s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,19 +178,34 @@ def _from_outside(kept: Kept, boot: str, proc: Path, scanner: Process | None) ->
         reaped_faults=kept.keeper.cminflt,
         log=servicedir.said("", None, scanner, LOG_LINES),
     )
-    children: list[Process | None] = [*kept.children]
     seen: list[Seen] = []
-    if len(children) > 1:
-        # runsv starts the log service first; once one of them has been started anew, the older
-        # is taken for it.
+    main, logger = _told_apart(kept, proc)
+    if logger is not None:
         log = replace(service, name=f"{kept.name}/log", log=(), reaped_faults=None)
-        seen.append(Seen(kept, children[0], servicedir.from_outside(log, children[0], boot, proc)))
-    main = children[-1] if children else None
+        seen.append(Seen(kept, logger, servicedir.from_outside(log, logger, boot, proc)))
     service = servicedir.from_outside(service, main, boot, proc)
     last_exit = finish_exit(main.cmdline) if main else ""
     if last_exit:
         service = replace(service, state=BETWEEN, incarnation="", age_seconds=None)
     return [Seen(kept, main, replace(service, last_exit=last_exit)), *seen]
+
+
+def _told_apart(kept: Kept, proc: Path) -> tuple[Process | None, Process | None]:
+    """(daemon, its logger) among the children of a runsv that does not say which is which.
+
+    runsv starts the log service first. When only one child is there, the other is dead: the
+    logger is that which is called like one, or which is as old as runsv, if there is one at all.
+    """
+    children = list(kept.children)
+    logger = next((child for child in children if servicedir.is_logger(child)), None)
+    if logger is None and len(children) > 1:
+        logger = children[0]
+    elif logger is None and children and kept.keeper and os.path.isdir(f"{kept.path}/log"):
+        age_seconds = process.age(kept.keeper, proc)
+        if age_seconds > 10 and age_seconds - process.age(children[0], proc) < 5:
+            logger = children[0]
+    others = [child for child in children if child is not logger]
+    return (others[-1] if others else None), logger
 
 
 def _unreadable(kept: Kept) -> Service:

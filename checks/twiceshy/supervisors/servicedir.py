@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import select
 import signal
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from twiceshy.supervisors.process import Process
 
 LABEL = 1 << 62  # TAI64 counts seconds from here (libtai, tai64.html)
 LOG_BYTES = 32768
+LOG_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,10 @@ def scanned(scanner: Process, proc: Path) -> str:
 
     svscan and s6-svscan stand in it; runsvdir returns to where it was started.
     """
+    absolute = next((word for word in scanner.cmdline[1:] if word.startswith("/")), "")
+    if absolute:
+        return absolute
     named = next((word for word in scanner.cmdline[1:] if not word.startswith("-")), "")
-    if named.startswith("/"):
-        return named
     try:
         stands_in = os.readlink(f"{proc}/{scanner.pid}/cwd")
     except OSError:
@@ -190,10 +193,8 @@ def services(
     wanted = os.path.realpath(place.where) if place.where else ""
     kept: dict[str, Kept] = {}
     covered: set[str] = set()
-    before: tuple[str, str] = (
-        "",
-        "",
-    )  # what was started last: svscan starts a log after its service
+    before = "", ""  # name and path of what was started last: svscan starts a log after it
+    homeless: dict[str, Process] = {}  # keepers whose directory only root could tell, by name
     for keeper in sorted(processes.values(), key=lambda p: (p.ticks, p.pid)):
         if keeper.comm != programs.keeper or not keeper.is_alive:
             continue
@@ -210,26 +211,34 @@ def services(
         elif not wanted:
             if scanner is not None or path:
                 continue
+        elif not real:
+            homeless[_name(keeper, path, before[0])] = keeper
+            continue
         elif not _within(real, wanted):
             continue
         name = _name(keeper, path, before[0])
         if not name.endswith("/log"):
             before = name, path
         door = f"{proc}/{keeper.pid}/cwd"
-        readable = os.access(f"{door}/.", os.R_OK | os.X_OK)
+        if not os.access(f"{door}/.", os.R_OK | os.X_OK):
+            # Another user's /proc/PID/cwd is closed, but supervise/ may have been opened to us.
+            door = path if path and os.access(f"{path}/supervise", os.X_OK) else ""
         while name in kept:
             name += "'"
         kept[name] = Kept(
             name,
             path,
-            door if readable else "",
+            door,
             keeper,
             tuple(children.get(keeper.pid, ())),
         )
         covered.add(real)
     for path in unkept(wanted, covered):
         name = os.path.basename(path)
-        kept.setdefault(name, Kept(name, path, path, None))
+        found_keeper = homeless.get(name)
+        found_children = children.get(found_keeper.pid, ()) if found_keeper else ()
+        door = path if os.access(f"{path}/supervise", os.X_OK) else ""
+        kept.setdefault(name, Kept(name, path, door, found_keeper, tuple(found_children)))
     return [kept[name] for name in sorted(kept)]
 
 
@@ -667,11 +676,11 @@ def said(door: str, logger: Process | None, scanner: Process | None, lines: int)
     if door:
         named = log_directories(logger.cmdline) if logger else []
         for one in (*named, "main", "."):
-            found_lines = tail(os.path.join(f"{door}/log", one, "current"), lines)
+            found_lines = tail(os.path.join(f"{door}/log", one, "current"), LOG_LINES)
             if found_lines:
-                return found_lines
+                return telling(found_lines, lines)
     if scanner is not None:
-        return last_lines(proctitle_words(scanner.cmdline), lines)
+        return telling(proctitle_words(scanner.cmdline).splitlines(), lines)
     return ()
 
 
@@ -684,9 +693,34 @@ def content(path: str, most_bytes: int = 65536) -> bytes:
         os.close(descriptor)
 
 
+_COMPLAINT = re.compile(
+    r"\b(errors?|fatal|panic|abort\w*|cannot|can't|could not|fail\w*|unable|denied|invalid|refused"
+    r"|no such|not found|traceback|exception)\b",
+    re.IGNORECASE,
+)
+
+
+def telling(said_lines: Sequence[str], lines: int) -> tuple[str, ...]:
+    """Of the last lines those that complain, with who does ("rsyslogd: error ..."), else the last.
+
+    A daemon that dies of a mistake in its configuration often ends with good advice, and says
+    which mistake it was some lines before.
+    """
+    unlike = list(dict.fromkeys(line for line in said_lines if line.strip()))
+    marks = [bool(_COMPLAINT.search(line)) * (1 + (": " in line)) for line in unlike]
+    most = max(marks, default=0)
+    chosen = [line for line, mark in zip(unlike, marks) if mark == most]
+    return tuple(chosen[-lines:]) if lines > 0 else ()
+
+
 def last_lines(text: str, lines: int) -> tuple[str, ...]:
     """The last non-empty lines of a text."""
     return tuple(line for line in text.splitlines() if line.strip())[-lines:] if lines > 0 else ()
+
+
+def is_logger(one: Process) -> bool:
+    """Whether a process is one of the family's loggers."""
+    return one.comm in ("svlogd", "multilog", "s6-log", "tinylog", "sissylog", "logger")
 
 
 def tail(path: str, lines: int) -> tuple[str, ...]:

@@ -487,8 +487,10 @@ def _service(
         unseen = f"supervisord says {statename or 'nothing'}"
         service = replace(service, state=UNSEEN, unseen=unseen)
     if servicedir.is_talked_about(service) and (history or service.state == GAVE_UP):
-        words = servicedir.tail(log, 3) or servicedir.tail(str(info.get("stdout_logfile", "")), 3)
-        service = replace(service, log=words)
+        words = servicedir.tail(log, servicedir.LOG_LINES) or servicedir.tail(
+            str(info.get("stdout_logfile", "")), servicedir.LOG_LINES
+        )
+        service = replace(service, log=servicedir.telling(words, 3))
     return service
 
 
