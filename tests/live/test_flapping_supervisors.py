@@ -32,7 +32,7 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 HEALTHY = "exec sleep 100000"
 INSTANT = "exit 3"
-SLOW = "sleep 2.5; kill -ABRT $$"
+SLOW = "sleep 1.5; kill -ABRT $$"
 CLEAN = "sleep 1; exit 0"
 PROGRAMS = {
     "healthy": HEALTHY,
@@ -486,6 +486,23 @@ def test_a_killed_supervisor_is_said(stage, supervisor):
     assert (state, "runs on, but nothing would start it again" in sentence) == ("WARNING", True)
 
 
+def test_a_stranger_who_was_let_into_supervise_sees_the_tally(stage):
+    opened = stage.path / "s6+1h"
+    for directory in opened.glob("*/supervise"):
+        directory.chmod(0o755)
+    told = stage.check("s6", str(opened), *TIGHT, user="nobody")
+    state, sentence = told.about("slow")
+    assert (state, "signal ABRT" in sentence) == ("CRITICAL", True), told.output
+    assert told.about("healthy")[0] == "OK", told.output
+
+
+def test_the_sudoers_file_is_one(needs):
+    needs("visudo")
+    file = Path(__file__).resolve().parents[2] / "contrib/sudoers/twiceshy-flapping"
+    ran = subprocess.run(["visudo", "-cf", str(file)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 def test_supervisord_tells_everything_at_the_first_run(stage):
     told = stage.told["supervisord", "root", 1]
     for name, how in (
@@ -544,6 +561,39 @@ def test_mended_is_fine_after_one_quiet_window(stage):
             time.sleep(1)
 
     in_parallel([lambda s=s: mended(s) for s in (*FAMILY, "supervisord")])
+
+
+def test_the_outage_of_2015_under_systemd(stage):
+    """systemd remembers: CRITICAL at the first run, and OK after one quiet window."""
+    from live.lab import Lab
+
+    with Lab() as lab:
+        script = lab.install_checks() + "/check_flapping.py"
+        lab.run(
+            ["sh", "-c", f"printf '%s' '{BROKEN}' | sed s,{{lab}},/tmp, >/etc/rsyslog-2015.conf"]
+        )
+        lab.unit(
+            "syslogd-2015.service",
+            "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=500ms\n"
+            "ExecStart=/usr/sbin/rsyslogd -n -i NONE -f /etc/rsyslog-2015.conf\n",
+        )
+        lab.run(["systemctl", "daemon-reload"])
+        lab.run(["systemctl", "start", "--no-block", "syslogd-2015"])
+
+        def restarts() -> int:
+            shown = lab.run(["systemctl", "show", "-P", "NRestarts", "syslogd-2015"]).stdout
+            return int(shown or 0)
+
+        wait_for(lambda: restarts() > 6, "restarts under systemd")
+        argv = ["/usr/bin/python3", script, "--service", "syslogd-2015", "--state-dir", "/root/s"]
+        ran = lab.run(argv)
+        assert (ran.returncode, "exit status 2" in ran.stdout) == (2, True), ran.stdout
+        lab.run(["sh", "-c", "echo '*.* /tmp/out.log' >/etc/rsyslog-2015.conf"])
+
+        def is_mended() -> bool:
+            return lab.run([*argv, "--window", "8s"]).returncode == 0
+
+        wait_for(is_mended, "quiet window under systemd", 60)
 
 
 def test_a_killed_supervisord_and_monit_are_critical(stage):

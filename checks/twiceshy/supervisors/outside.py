@@ -6,13 +6,14 @@ children in /proc: no names, no wanted state, but pids, start ticks and command 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
 from twiceshy import deadline
-from twiceshy.supervisors import BETWEEN, Service, servicedir
+from twiceshy.supervisors import BETWEEN, Service, process, servicedir
 from twiceshy.supervisors.process import Process
 
 INTERPRETERS = ("sh", "bash", "dash", "ash", "env", "perl", "ruby", "node", "php", "java")
@@ -48,11 +49,10 @@ def children(
     `name_of` may know better names; a child that it calls "" is none of the daemons.
     """
     groups: dict[str, list[Process]] = {}
-    for child in processes.values():
-        if child.ppid == parent:
-            name = name_of(child) if name_of else called(child.cmdline, child.comm)
-            if name:
-                groups.setdefault(name, []).append(child)
+    for child in _seen_for_a_while(parent, proc, processes):
+        name = name_of(child) if name_of else called(child.cmdline, child.comm)
+        if name:
+            groups.setdefault(name, []).append(child)
     youngest = {
         name: max(members, key=lambda one: (one.ticks, one.pid)) for name, members in groups.items()
     }
@@ -73,3 +73,24 @@ def children(
     return [
         replace(service, last_exit=ends.get(youngest[service.name].pid, "")) for service in services
     ]
+
+
+def _seen_for_a_while(
+    parent: int, proc: Path, processes: Mapping[int, Process]
+) -> Iterator[Process]:
+    """The children of the snapshot, and those that are born while we watch for a moment.
+
+    A daemon that is between two lives just now, or held back before its next one, would be missed.
+    """
+    forked = processes[parent].comm if parent in processes else ""
+    seen = {one.pid: one for one in processes.values() if one.ppid == parent}
+    end = time.monotonic() + min(servicedir.WATCHED_SECONDS, deadline.remaining() / 3)
+    while proc == process.PROC and time.monotonic() < end:
+        for pid in servicedir.children_of(parent, proc):
+            # What is still called like its parent has not become the program yet.
+            if pid not in seen or seen[pid].comm == forked:
+                one = process.read(pid, proc)
+                if one is not None and one.ppid == parent:
+                    seen[pid] = one
+        time.sleep(servicedir.POLL_SECONDS * 5)
+    yield from seen.values()

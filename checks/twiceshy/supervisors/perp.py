@@ -16,7 +16,6 @@ import os
 import re
 import socket
 import stat
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -401,32 +400,7 @@ def _from_outside(
     if not place.pid:
         return [Service("perpd", NAME, UNSEEN, None, unseen=unseen)]
     services = outside.children(place.pid, NAME, unseen, now.boot, proc, processes, name_by_script)
-    named = {service.name for service in services}
-    for name, last_exit in _held_back(place.pid, proc, processes).items():
-        if name not in named:
-            services.append(Service(name, NAME, BETWEEN, True, last_exit=last_exit, unseen=unseen))
     return services or [Service("perpd", NAME, UNSEEN, None, unseen=unseen)]
-
-
-def _held_back(perpd: int, proc: Path, processes: Mapping[int, Process]) -> dict[str, str]:
-    """Services that wait in perpd's respawn governor, and how each ended a moment later.
-
-    A child of perpd that is still called perpd sleeps, for a second at most, because the life
-    before it was too short; its name shows when it has become the script.
-    """
-    waiting = [p.pid for p in processes.values() if p.ppid == perpd and p.comm == "perpd"]
-    names: dict[int, str] = {}
-    end = time.monotonic() + min(servicedir.WATCHED_SECONDS, deadline.remaining() / 3)
-    while proc == process.PROC and waiting and time.monotonic() < end:
-        for pid in list(waiting):
-            one = process.read(pid, proc)
-            if one is None or one.comm != "perpd":
-                waiting.remove(pid)
-                if one is not None and one.ppid == perpd:
-                    names[pid] = name_by_script(one)
-        time.sleep(servicedir.POLL_SECONDS)
-    ends = servicedir.endings(names, proc, servicedir.WATCHED_SECONDS) if names else {}
-    return {name: ends.get(pid, "") for pid, name in names.items() if name}
 
 
 __all__ = ["NAME", "UP", "found", "look", "parse_perpls", "parse_reply", "question"]

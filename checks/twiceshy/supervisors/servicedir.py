@@ -480,7 +480,7 @@ class ExitEvents:
         self.socket.close()
 
 
-def _children(keeper: int, proc: Path) -> list[int]:
+def children_of(keeper: int, proc: Path) -> list[int]:
     try:
         return [int(pid) for pid in content(f"{proc}/{keeper}/task/{keeper}/children").split()]
     except OSError:  # it died, or the kernel has no such list
@@ -547,11 +547,11 @@ def witness(
     if proc != process.PROC or not keepers:
         return seen
     apart_from = set(apart_from)
-    alone = {keeper for keeper in keepers if not set(_children(keeper, proc)) - apart_from}
+    alone = {keeper for keeper in keepers if not set(children_of(keeper, proc)) - apart_from}
     told = _told_by_kernel(keepers, (), apart_from, seconds, alone)
     if told is not None:
         for keeper in keepers:
-            now = [process.read(pid, proc) for pid in _children(keeper, proc)]
+            now = [process.read(pid, proc) for pid in children_of(keeper, proc)]
             child = next((one for one in now if one and one.pid not in apart_from), None)
             seen[keeper] = Witnessed(child, told.get(keeper, ""), int(keeper in told))
         return seen
@@ -694,7 +694,7 @@ def content(path: str, most_bytes: int = 65536) -> bytes:
 
 
 _COMPLAINT = re.compile(
-    r"\b(errors?|fatal|panic|abort\w*|cannot|can't|could not|fail\w*|unable|denied|invalid|refused"
+    r"\b(errors?|fatal|panic|abort(?:ed|ing|s)?|cannot|can't|could not|fail\w*|unable|denied|invalid|refused"
     r"|no such|not found|traceback|exception)\b",
     re.IGNORECASE,
 )
