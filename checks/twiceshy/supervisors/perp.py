@@ -144,6 +144,8 @@ def name_by_script(one: Process) -> str:
         if word.endswith(("rc.main", "rc.log")):
             half = "/log" if word.endswith("rc.log") else ""
             return f"{one.cmdline[at + 2]}{half}" if one.cmdline[at + 1] == "start" else ""
+    if not one.cmdline and one.comm.startswith("rc."):
+        return ""  # a zombie: whose, nobody tells any more
     return "" if one.comm == "perpd" else outside.called(one.cmdline, one.comm)
 
 

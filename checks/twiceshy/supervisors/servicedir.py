@@ -715,7 +715,8 @@ def telling(said_lines: Sequence[str], lines: int) -> tuple[str, ...]:
 
 def last_lines(text: str, lines: int) -> tuple[str, ...]:
     """The last non-empty lines of a text."""
-    return tuple(line for line in text.splitlines() if line.strip())[-lines:] if lines > 0 else ()
+    whole = tuple(line for line in text.splitlines() if line.strip())
+    return whole[-lines:] if lines > 0 else ()
 
 
 def is_logger(one: Process) -> bool:
