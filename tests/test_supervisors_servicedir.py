@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sides.proctree import NOW, Proc
-from twiceshy.supervisors import Place, process, servicedir
+from twiceshy.supervisors import Place, process, servicedir, witness
 
 RUNIT = servicedir.Programs("runit", "runsvdir", "runsv")
 
@@ -74,7 +74,7 @@ def test_a_title_that_is_all_dots_says_nothing() -> None:
     [(0, "exit status 0"), (0x300, "exit status 3"), (6, "signal ABRT"), (0x8B, "signal SEGV")],
 )
 def test_a_wait_status_in_words(status: int, expected: str) -> None:
-    assert servicedir.cause(status) == expected
+    assert witness.cause(status) == expected
 
 
 def host(tmp_path: Path, as_root: bool = True) -> Proc:
@@ -183,7 +183,7 @@ def test_a_death_is_witnessed_in_another_process(argument: str, expected: str) -
     assert keeper.stdout is not None
     try:
         keeper.stdout.readline()
-        seen = servicedir.witness([keeper.pid], seconds=3.0)[keeper.pid]
+        seen = witness.watch([keeper.pid], seconds=3.0)[keeper.pid]
         assert seen.child is not None or seen.deaths
         # Strangers on Linux before 6.15 see the child, but nobody tells them the status.
         assert seen.last_exit in (expected, "")

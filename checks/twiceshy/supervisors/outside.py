@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 from twiceshy import deadline
-from twiceshy.supervisors import BETWEEN, Service, process, servicedir
+from twiceshy.supervisors import BETWEEN, Service, process, servicedir, witness
 from twiceshy.supervisors.process import Process
 
 INTERPRETERS = ("sh", "bash", "dash", "ash", "env", "perl", "ruby", "node", "php", "java")
@@ -63,12 +63,12 @@ def children(
     suspects = [
         youngest[service.name].pid
         for service in services
-        if (service.age_seconds or 0.0) < servicedir.YOUNG_SECONDS
+        if (service.age_seconds or 0.0) < witness.YOUNG_SECONDS
     ]
-    ends = servicedir.endings(
-        suspects[: servicedir.MOST_WITNESSED],
+    ends = witness.endings(
+        suspects[: witness.MOST_WITNESSED],
         proc,
-        min(servicedir.YOUNG_SECONDS, deadline.remaining() / 3),
+        min(witness.YOUNG_SECONDS, deadline.remaining() / 3),
     )
     return [
         replace(service, last_exit=ends.get(youngest[service.name].pid, "")) for service in services
@@ -84,13 +84,13 @@ def _seen_for_a_while(
     """
     forked = processes[parent].comm if parent in processes else ""
     seen = {one.pid: one for one in processes.values() if one.ppid == parent}
-    end = time.monotonic() + min(servicedir.WATCHED_SECONDS, deadline.remaining() / 3)
+    end = time.monotonic() + min(witness.WATCHED_SECONDS, deadline.remaining() / 3)
     while proc == process.PROC and time.monotonic() < end:
-        for pid in servicedir.children_of(parent, proc):
+        for pid in witness.children_of(parent, proc):
             # What is still called like its parent has not become the program yet.
             if pid not in seen or seen[pid].comm == forked:
                 one = process.read(pid, proc)
                 if one is not None and one.ppid == parent:
                     seen[pid] = one
-        time.sleep(servicedir.POLL_SECONDS * 5)
+        time.sleep(witness.POLL_SECONDS * 5)
     yield from seen.values()

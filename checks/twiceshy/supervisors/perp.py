@@ -33,6 +33,7 @@ from twiceshy.supervisors import (
     outside,
     process,
     servicedir,
+    witness,
 )
 from twiceshy.supervisors.process import Process
 
@@ -134,7 +135,7 @@ def reset_exit(words: Sequence[str]) -> str:
             how, number = words[at + 2 : at + 4]
             if not number.isdigit():
                 return ""
-            return servicedir.cause(int(number) if how == "signal" else int(number) << 8)
+            return witness.cause(int(number) if how == "signal" else int(number) << 8)
     return ""
 
 
@@ -261,12 +262,12 @@ def _all_services(
         pids[service.name]
         for service in services
         if service.name in pids
-        and (service.state == BETWEEN or (service.age_seconds or 60) < servicedir.YOUNG_SECONDS)
+        and (service.state == BETWEEN or (service.age_seconds or 60) < witness.YOUNG_SECONDS)
     ]
-    ends = servicedir.endings(
-        suspects[: servicedir.MOST_WITNESSED],
+    ends = witness.endings(
+        suspects[: witness.MOST_WITNESSED],
         proc,
-        min(servicedir.YOUNG_SECONDS, deadline.remaining() / 3),
+        min(witness.YOUNG_SECONDS, deadline.remaining() / 3),
     )
     return [
         replace(service, last_exit=service.last_exit or ends.get(pids.get(service.name, 0), ""))

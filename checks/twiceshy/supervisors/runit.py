@@ -25,6 +25,7 @@ from twiceshy.supervisors import (
     Service,
     process,
     servicedir,
+    witness,
 )
 from twiceshy.supervisors.process import Process
 from twiceshy.supervisors.servicedir import Kept, Programs, Seen
@@ -77,7 +78,7 @@ def finish_exit(words: tuple[str, ...]) -> str:
                 wait_status = int(status) & 0x7F if int(code) < 0 else int(code) << 8
             except ValueError:
                 return ""
-            return servicedir.cause(wait_status)
+            return witness.cause(wait_status)
     return ""
 
 

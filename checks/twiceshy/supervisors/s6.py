@@ -33,6 +33,7 @@ from twiceshy.supervisors import (
     Service,
     process,
     servicedir,
+    witness,
 )
 from twiceshy.supervisors.process import Process
 from twiceshy.supervisors.servicedir import Kept, Programs, Seen
@@ -110,7 +111,7 @@ def ended(
     """A life that ended, told by its death."""
     if death.signal:
         kind = BY_HAND if death.signal == down_signal else CRASH
-        cause = f"signal {servicedir.signal_name(death.signal)}"
+        cause = f"signal {witness.signal_name(death.signal)}"
     else:
         kind = CRASH if death.exit_code else CLEAN
         cause = f"exit status {death.exit_code}"
@@ -300,7 +301,7 @@ def finish_exit(words: Sequence[str]) -> str:
             code, number = words[at + 1 : at + 3]
             if not (code.isdigit() and number.isdigit()):
                 return ""
-            return servicedir.cause(int(number) if int(code) > 255 else int(code) << 8)
+            return witness.cause(int(number) if int(code) > 255 else int(code) << 8)
     return ""
 
 
