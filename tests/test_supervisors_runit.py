@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import check_flapping
 from sides.proctree import NOW, Proc
-from twiceshy.supervisors import BETWEEN, DOWN, GAVE_UP, UNSEEN, UP, Place, runit
+from twiceshy.plugin import WARNING
+from twiceshy.supervisors import BETWEEN, DOWN, GAVE_UP, UNSEEN, UP, Place, Service, runit
 
 DATA = Path(__file__).parent / "data/flapping"
 
@@ -211,3 +213,16 @@ def test_a_stranger_sees_a_finish_script_as_between_lives(tmp_path: Path) -> Non
     services.proc.add(100, keeper, "/bin/sh", "./finish", "-1", "6")
     (web,) = services.look()
     assert (web.state, web.incarnation, web.last_exit) == (BETWEEN, "", "signal ABRT")
+
+
+def test_a_daemon_that_has_lost_its_runsv_is_a_warning_although_it_runs() -> None:
+    orphan = Service(
+        "web", "runit", UP, True, "boot:7:1", 900.0,
+        reason="its runsv is dead: it runs on, but nothing would start it again",
+    )  # fmt: skip
+    memory = check_flapping.Memory(0.0, 0.0, "boot:7:1", None, None)
+    limits = check_flapping.Limits(None, None)
+    found = check_flapping.verdict_on(orphan, check_flapping.Count(), memory, 900.0, limits)
+    assert found is not None
+    assert found.state is WARNING
+    assert found.text.startswith("web (runit): its runsv is dead")
