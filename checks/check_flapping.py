@@ -14,9 +14,18 @@ sum. It is OK again by itself after one quiet window.
 Learned from: "High availability taken the wrong way" (2015): rsyslogd under perp aborted at each
   start on a mistake in its configuration and was restarted every second; the process check was
   green all the time.
-Reads: systemd by `systemctl show` (any user) and the journal (root, or group systemd-journal);
-  other supervisors as their modules say; /proc (any user). Without the journal it counts from run
-  to run.
+Reads: /proc (any user), and of each supervisor what it tells; as root all of this is seen.
+  systemd: `systemctl show` (any user) and the journal (group systemd-journal; without it, restarts
+    are counted from run to run).
+  runit, daemontools, s6: SERVICE/supervise/status and s6's death tally (root, or anybody after
+    `chmod 755 SERVICE/supervise`). Any other user sees in /proc who comes and goes, and how it dies
+    (Linux 6.6), but takes what was stopped by hand for what is dead, or the other way round.
+  perp: the socket .control/perpd.sock (root); any other user sees the children of perpd.
+  supervisord: its socket or URL (`chown=` and `chmod=` of [unix_http_server], $SUPERVISOR_USERNAME
+    and $SUPERVISOR_PASSWORD); any other user sees its children, named by their command lines.
+  monit: its URL or socket (root reads the password in the control file; any other user sets
+    $MONIT_USERNAME and $MONIT_PASSWORD), and its log.
+  contrib/sudoers/twiceshy-flapping has the least that sudo must allow.
 Remembers: of each daemon its last life, its counter and the restarts seen, because most
   supervisors remember nothing; in <state-dir>/flapping.sqlite, written when something changed.
 Says:
@@ -504,7 +513,8 @@ def _estimate(
     if events == 0 or covered <= 0:
         return 0.0, None
     quiet = max(quiet, 0.2)
-    at_least = poisson_at_least(events) / quiet * covered
+    # Supervisors start a daemon once a second at most; more than that is not claimed.
+    at_least = min(poisson_at_least(events) / quiet, 1.0) * covered
     return at_least, (quiet / events, 2 * quiet / events)
 
 
@@ -571,6 +581,9 @@ def verdict_on(
             f"{now_up(service)}"
         )
         return Finding(CRITICAL, words, details(service, tally, limits), service.next, "by-hand")
+    if service.state == UP and service.reason:
+        # Alive, and yet nobody would notice its death: its supervisor is dead.
+        return Finding(WARNING, f"{name}: {service.reason}", next=service.next, code="orphan")
     is_its_way = limits.clean_exit_ok and tally.cause in ("", "exit status 0")
     if service.state == BETWEEN and not is_its_way:
         dead = uptime - (memory.dead_since if memory.dead_since is not None else uptime)
