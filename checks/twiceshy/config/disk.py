@@ -1,0 +1,207 @@
+"""Files as they are, against files as a manifest says they should be."""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import os
+import posixpath
+import pwd
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from twiceshy.config import manifests
+from twiceshy.options import Pattern
+from twiceshy.plugin import CRITICAL, UNKNOWN, WARNING
+from twiceshy.verdict import Finding, safe
+
+
+@dataclass(frozen=True)
+class Place:
+    """A path to look at, the digests to compute, and whether to list it."""
+
+    path: str
+    algorithms: tuple[str, ...] = ()
+    listed: bool = False
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """One path as it is."""
+
+    type: str = ""  # "" missing
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    owner: str = ""
+    group: str = ""
+    size: int = 0
+    link: str = ""
+    digests: Mapping[str, bytes] = field(default_factory=dict)
+    trouble: str = ""
+    names: tuple[str, ...] = ()  # what a directory holds
+
+
+@dataclass(frozen=True)
+class Difference:
+    kind: str
+    text: str
+
+
+KINDS = ("hash", "mode", "owner", "group", "type", "link", "size", "missing", "extra", "unreadable")
+
+
+def on_disk(place: Place) -> OnDisk:
+    """One path as it is; links are not followed."""
+    path, algorithms, listed = place.path, place.algorithms, place.listed
+    try:
+        seen = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return OnDisk()
+    except OSError as error:
+        return OnDisk("?", trouble=error.strerror or "cannot be read")
+    kinds = {
+        stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link", stat.S_IFIFO: "fifo",
+        stat.S_IFSOCK: "socket", stat.S_IFCHR: "char", stat.S_IFBLK: "block",
+    }  # fmt: skip
+    kind = kinds.get(stat.S_IFMT(seen.st_mode), "?")
+    link, trouble = "", ""
+    names: tuple[str, ...] = ()
+    found: dict[str, bytes] = {}
+    try:
+        if kind == "link":
+            link = os.readlink(path)
+        if kind == "dir" and listed:
+            names = tuple(sorted(os.listdir(path)))
+        if kind == "file" and algorithms:
+            found = _hashed(path, algorithms)
+    except OSError as error:
+        trouble = error.strerror or "cannot be read"
+    return OnDisk(
+        kind, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, _user(seen.st_uid),
+        _group(seen.st_gid), seen.st_size, link, found, trouble, names,
+    )  # fmt: skip
+
+
+def _hashed(path: str, algorithms: tuple[str, ...]) -> dict[str, bytes]:
+    # a fifo may have taken the file's place since lstat: O_NONBLOCK does not wait for a writer
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    sums = {name: hashlib.new(name) for name in algorithms}
+    with open(descriptor, "rb", buffering=0) as file:
+        while piece := file.read(1 << 18):
+            for each in sums.values():
+                each.update(piece)
+    return {name: each.digest() for name, each in sums.items()}
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def differences(entry: manifests.Entry, found: OnDisk) -> list[Difference]:
+    """How one path differs from what the manifest says of it."""
+    path = safe(entry.path, 120)
+    if found.type == "":
+        return [] if entry.optional else [Difference("missing", f"{path} is missing")]
+    if found.type == "?":
+        return [Difference("unreadable", f"{path} cannot be looked at: {found.trouble}")]
+    if entry.type and entry.type != found.type:
+        return [Difference("type", f"{path} is a {found.type}, should be a {entry.type}")]
+    differ = []
+    if entry.mode is not None and entry.mode != found.mode and found.type != "link":
+        text = f"{path} has mode {found.mode:04o}, should be {entry.mode:04o}"
+        if found.mode & 0o6000 & ~entry.mode:
+            text += " (setuid or setgid)"
+        elif found.mode & 0o002 & ~entry.mode:
+            text += " (anyone may write)"
+        differ.append(Difference("mode", text))
+    # names count, where there are some: numbers differ between hosts
+    if entry.owner and entry.owner != found.owner:
+        differ.append(
+            Difference("owner", f"{path} belongs to {found.owner}, should to {safe(entry.owner)}")
+        )
+    elif not entry.owner and entry.uid is not None and entry.uid != found.uid:
+        differ.append(
+            Difference("owner", f"{path} belongs to uid {found.uid}, should to {entry.uid}")
+        )
+    if entry.group and entry.group != found.group:
+        text = f"{path} has group {found.group}, should have {safe(entry.group)}"
+        differ.append(Difference("group", text))
+    elif not entry.group and entry.gid is not None and entry.gid != found.gid:
+        differ.append(Difference("group", f"{path} has gid {found.gid}, should have {entry.gid}"))
+    if entry.link and found.type == "link" and entry.link != found.link:
+        text = f"{path} points to {safe(found.link, 80)}, should to {safe(entry.link, 80)}"
+        differ.append(Difference("link", text))
+    if found.trouble:
+        differ.append(Difference("unreadable", f"{path} cannot be read: {found.trouble}"))
+    elif found.type == "file":
+        wrong = [c for c in entry.checksums if found.digests.get(c.algorithm) != c.value]
+        if wrong:
+            differ.append(Difference("hash", f"{path} has other content ({wrong[0].algorithm})"))
+        elif entry.size is not None and entry.size != found.size:
+            text = f"{path} has {found.size} bytes, should have {entry.size}"
+            differ.append(Difference("size", text))
+    return differ
+
+
+def extras(
+    manifest: manifests.Manifest, found: Mapping[str, OnDisk], ignore: Sequence[Pattern]
+) -> list[Difference]:
+    """What lies in directories that a complete manifest lists, and is not in it."""
+    if not manifest.complete:
+        return []
+    listed = {entry.path for entry in manifest.entries}
+    extra = []
+    for entry in manifest.entries:
+        if entry.ignored:
+            continue
+        for name in found.get(entry.path, OnDisk()).names:
+            path = posixpath.normpath(posixpath.join(entry.path, name))
+            if path not in listed and not is_ignored(path, ignore):
+                extra.append(Difference("extra", f"{safe(path, 120)} is extra"))
+    return extra
+
+
+def is_ignored(path: str, ignore: Sequence[Pattern]) -> bool:
+    return any(each.matches(path) or each.matches(posixpath.basename(path)) for each in ignore)
+
+
+def findings(differ: Sequence[Difference], count: int, root: str) -> list[Finding]:
+    """Three findings at most: what is wrong, what is too much, and what we could not see."""
+    found = []
+    for state, kinds in (
+        (CRITICAL, set(KINDS) - {"extra", "unreadable"}),
+        (WARNING, {"extra"}),
+        (UNKNOWN, {"unreadable"}),
+    ):
+        ours = [each for each in differ if each.kind in kinds]
+        if not ours:
+            continue
+        # a skewed privilege looks like anything but itself: name it first
+        ours.sort(key=lambda each: ("mode", "owner", "group").count(each.kind) == 0)
+        text = "; ".join(each.text for each in ours[:3])
+        text += f" and {len(ours) - 3} more" if len(ours) > 3 else ""
+        what = {CRITICAL: "differ from the manifest", WARNING: "are not in the manifest"}.get(
+            state, "cannot be judged"
+        )
+        many = len({each.text.split(" ")[0] for each in ours})
+        first = f"{many} of {count} files below {safe(root, 60)} {what}: "
+        if state is WARNING:
+            first = f"{many} files below {safe(root, 60)} {what}: "
+        more = tuple(each.text for each in ours[3:20])
+        found.append(Finding(state, first + text, more, code="manifest"))
+    return found
