@@ -61,10 +61,13 @@ from __future__ import annotations
 
 import argparse
 import email.utils
+import grp
 import hashlib
 import os
 import posixpath
+import pwd
 import shlex
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -72,10 +75,10 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
-from twiceshy import aside, deadline, limits, verdict
+from twiceshy import aside, deadline, fetch, limits, verdict
 from twiceshy import history as remembered
 from twiceshy import options as opt
-from twiceshy.config import digests, disk, documents, fetch, manifests, puppet
+from twiceshy.config import digests, disk, documents, manifests, puppet
 from twiceshy.config.memory import (
     Chronicle,
     Memory,
@@ -390,6 +393,75 @@ def puppet_run(typed: str, clock: float) -> PuppetRun:
     return PuppetRun(summary, disabled, why)
 
 
+@dataclass(frozen=True)
+class Place:
+    """A path to look at, the digests to compute, and whether to list it."""
+
+    path: str
+    algorithms: tuple[str, ...] = ()
+    listed: bool = False
+
+    def __str__(self) -> str:
+        return self.path
+
+
+def on_disk(place: Place) -> disk.OnDisk:
+    """One path as it is; links are not followed."""
+    path, algorithms, listed = place.path, place.algorithms, place.listed
+    try:
+        seen = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return disk.OnDisk()
+    except OSError as error:
+        return disk.OnDisk("?", trouble=error.strerror or "cannot be read")
+    kinds = {
+        stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link", stat.S_IFIFO: "fifo",
+        stat.S_IFSOCK: "socket", stat.S_IFCHR: "char", stat.S_IFBLK: "block",
+    }  # fmt: skip
+    kind = kinds.get(stat.S_IFMT(seen.st_mode), "?")
+    link, trouble = "", ""
+    names: tuple[str, ...] = ()
+    found: dict[str, bytes] = {}
+    try:
+        if kind == "link":
+            link = os.readlink(path)
+        if kind == "dir" and listed:
+            names = tuple(sorted(os.listdir(path)))
+        if kind == "file" and algorithms:
+            found = _hashed(path, algorithms)
+    except OSError as error:
+        trouble = error.strerror or "cannot be read"
+    return disk.OnDisk(
+        kind, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, _user(seen.st_uid),
+        _group(seen.st_gid), seen.st_size, link, found, trouble, names,
+    )  # fmt: skip
+
+
+def _hashed(path: str, algorithms: tuple[str, ...]) -> dict[str, bytes]:
+    # a fifo may have taken the file's place since lstat: O_NONBLOCK does not wait for a writer
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    sums = {name: hashlib.new(name) for name in algorithms}
+    with open(descriptor, "rb", buffering=0) as file:
+        while piece := file.read(1 << 18):
+            for each in sums.values():
+                each.update(piece)
+    return {name: each.digest() for name, each in sums.items()}
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
 # What it means
 
 
@@ -464,8 +536,8 @@ def readable(
         else:
             text = f"no endpoint{_of(config)} can be read; {left}: "
             text += "; ".join(f"{_name(s)} {_trouble(s)}" for s in troubled[:4])
-        more = tuple(f"{_name(seen)} {_trouble(seen)}" for seen in troubled)
-        more = more if len(troubled) > 1 else ()
+        more = tuple(f"{_name(seen)} {_trouble(seen)}" for seen in troubled[4:])
+        more = () if same else more
         findings.append(Finding(CRITICAL, text, more, down[0].retry, "down"))
     else:
         for seen in down:
@@ -726,7 +798,7 @@ def _staleness(
     if returned and order.by != "Last-Modified":
         first = next((v.age for v in chronicle.versions if v.key == one.key), 0.0)
         return (
-            f"again the version first seen {_ago(first)} (rollback), {name} the newer one{versions}"
+            f"again the version first seen {_ago(first)} (rollback), while {name} serves the newer{versions}"
         )
     if their.left_key == one.key and their.since is not None and their.key == other.key:
         return f"the version that {name} left {_ago(their.since)}{versions}"
@@ -1291,14 +1363,14 @@ def _files(args: argparse.Namespace, answers: Answers) -> tuple[list[Finding], l
         and opt.selected(entry.path, args.include, args.exclude)
     ]
     places = {
-        entry.path: disk.Place(
+        entry.path: Place(
             os.path.normpath(os.path.join(root or "/", entry.path)),
             tuple(sorted({each.algorithm for each in entry.checksums})),
             manifest.complete and not entry.ignored,
         )
         for entry in entries
     }
-    seen = aside.each(disk.on_disk, list(places.values()), timeout=max(1.0, 0.5 * args.timeout))
+    seen = aside.each(on_disk, list(places.values()), timeout=max(1.0, 0.5 * args.timeout))
     found = {}
     for path, place in places.items():
         answer = seen[place]

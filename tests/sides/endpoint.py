@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import functools
 import gzip
 import hashlib
 import socket
 import ssl
 import threading
 import time
+import zlib
+
+
+@functools.lru_cache(maxsize=1)
+def bomb() -> bytes:
+    """200 MB of nothing in 190 KiB."""
+    packer = zlib.compressobj(9, wbits=31)
+    return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(200)), packer.flush()])
 
 
 class Endpoint:
@@ -171,8 +180,7 @@ class Endpoint:
         headers.update(self.headers)
         if manner == "bomb":
             headers["Content-Encoding"] = "gzip"
-            bomb = gzip.compress(bytes(200_000_000), 9)
-            return self._send(connection, 200, headers, bomb)
+            return self._send(connection, 200, headers, bomb())
         if manner == "endless":
             head = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
             connection.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n".encode())

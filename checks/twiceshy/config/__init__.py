@@ -1,4 +1,4 @@
-"""Published configuration: how it is fetched, and the formats around it.
+"""Published configuration: its formats, what is remembered of it, and files against a manifest.
 
-`digests`, `documents`, `manifests` and `puppet` are parsers without I/O; `fetch` does the HTTP.
+Nothing here does I/O.
 """

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import grp
-import hashlib
-import os
 import posixpath
-import pwd
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,18 +10,6 @@ from twiceshy.config import manifests
 from twiceshy.options import Pattern
 from twiceshy.plugin import CRITICAL, UNKNOWN, WARNING
 from twiceshy.verdict import Finding, safe
-
-
-@dataclass(frozen=True)
-class Place:
-    """A path to look at, the digests to compute, and whether to list it."""
-
-    path: str
-    algorithms: tuple[str, ...] = ()
-    listed: bool = False
-
-    def __str__(self) -> str:
-        return self.path
 
 
 @dataclass(frozen=True)
@@ -53,63 +36,6 @@ class Difference:
 
 
 KINDS = ("hash", "mode", "owner", "group", "type", "link", "size", "missing", "extra", "unreadable")
-
-
-def on_disk(place: Place) -> OnDisk:
-    """One path as it is; links are not followed."""
-    path, algorithms, listed = place.path, place.algorithms, place.listed
-    try:
-        seen = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return OnDisk()
-    except OSError as error:
-        return OnDisk("?", trouble=error.strerror or "cannot be read")
-    kinds = {
-        stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link", stat.S_IFIFO: "fifo",
-        stat.S_IFSOCK: "socket", stat.S_IFCHR: "char", stat.S_IFBLK: "block",
-    }  # fmt: skip
-    kind = kinds.get(stat.S_IFMT(seen.st_mode), "?")
-    link, trouble = "", ""
-    names: tuple[str, ...] = ()
-    found: dict[str, bytes] = {}
-    try:
-        if kind == "link":
-            link = os.readlink(path)
-        if kind == "dir" and listed:
-            names = tuple(sorted(os.listdir(path)))
-        if kind == "file" and algorithms:
-            found = _hashed(path, algorithms)
-    except OSError as error:
-        trouble = error.strerror or "cannot be read"
-    return OnDisk(
-        kind, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, _user(seen.st_uid),
-        _group(seen.st_gid), seen.st_size, link, found, trouble, names,
-    )  # fmt: skip
-
-
-def _hashed(path: str, algorithms: tuple[str, ...]) -> dict[str, bytes]:
-    # a fifo may have taken the file's place since lstat: O_NONBLOCK does not wait for a writer
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    sums = {name: hashlib.new(name) for name in algorithms}
-    with open(descriptor, "rb", buffering=0) as file:
-        while piece := file.read(1 << 18):
-            for each in sums.values():
-                each.update(piece)
-    return {name: each.digest() for name, each in sums.items()}
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
 
 
 def differences(entry: manifests.Entry, found: OnDisk) -> list[Difference]:
