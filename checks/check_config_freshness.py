@@ -222,6 +222,7 @@ def _served(name: str, answer: fetch.Answer, args: argparse.Namespace) -> Served
         body=answer.body,
         wire=answer.wire,
         key=hashlib.sha256(answer.body).hexdigest(),
+        content_type=headers.get("content-type", ""),
         etag=headers.get("etag", ""),
         last_modified=_http_time(headers.get("last-modified", "")),
         date=_http_time(headers.get("date", "")),
@@ -264,7 +265,8 @@ def understood(seen: Served, args: argparse.Namespace) -> Served:
     """
     if seen.trouble:
         return seen
-    if documents.looks_like_a_page(seen.body, ""):
+    # with --parse the parser decides: some servers call everything text/html
+    if documents.looks_like_a_page(seen.body, "" if args.parse else seen.content_type):
         return replace(seen, kind="content", trouble="serves a web page, not configuration")
     if not seen.body.strip():
         return replace(seen, kind="content", trouble="serves nothing, an empty body")
@@ -797,9 +799,8 @@ def _staleness(
     name = safe(other.name, 50)
     if returned and order.by != "Last-Modified":
         first = next((v.age for v in chronicle.versions if v.key == one.key), 0.0)
-        return (
-            f"again the version first seen {_ago(first)} (rollback), while {name} serves the newer{versions}"
-        )
+        back = f"again the version first seen {_ago(first)} (rollback)"
+        return f"{back}, while {name} serves the newer{versions}"
     if their.left_key == one.key and their.since is not None and their.key == other.key:
         return f"the version that {name} left {_ago(their.since)}{versions}"
     if their.key == one.key and their.key != other.key:

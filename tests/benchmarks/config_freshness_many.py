@@ -38,10 +38,10 @@ def spent(argv: list[str]) -> tuple[float, float, int, int]:
 
 
 def serve() -> None:
-    with Endpoint(body=b'{"version": 1, "text": "%s"}' % (b"x" * 3000)) as honest:
-        with Endpoint(manner="silent") as silent:
-            print(json.dumps([honest.url, silent.url]), flush=True)
-            sys.stdin.read()
+    body = b'{"version": 1, "text": "%s"}' % (b"x" * 3000)
+    with Endpoint(body=body) as honest, Endpoint(manner="silent") as silent:
+        print(json.dumps([honest.url, silent.url]), flush=True)
+        sys.stdin.read()
 
 
 def main() -> None:

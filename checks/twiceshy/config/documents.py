@@ -58,12 +58,15 @@ def _yaml(raw: bytes) -> Any:
     # the C loader is ten times as fast; not every build of PyYAML has it
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        # its error quotes the line; a secret may stand there
-        return yaml.load(raw, loader)
+        document = yaml.load(raw, loader)
     except yaml.YAMLError as why:
+        # its message quotes the line; a secret may stand there
         mark = getattr(why, "problem_mark", None)
         place = f"line {mark.line + 1}: " if mark else ""
         raise NotParsed(place + str(getattr(why, "problem", None) or "not YAML")) from None
+    if not isinstance(document, (dict, list)):
+        raise NotParsed("it is a single value")  # as nearly any text is
+    return document
 
 
 def _toml(raw: bytes) -> Any:

@@ -52,24 +52,30 @@ class Manifest:
     complete: bool = False  # a directory that it lists must hold nothing else
 
 
+_VIS = re.compile(rb"\\([0-3][0-7]{2}|M-.|M\^.|\^.|[a-zA-Z\\#])", re.DOTALL)
+_CSTYLE = dict(zip(b"snrtabvfE0", b" \n\r\t\a\b\v\f\x1b\0"))
+
+
 def unvis(text: str) -> str:
-    r"""vis(3) decoding: `\040`, `\s`, `\t`, `\#`, `\\`; UTF-8 is put together again."""
+    r"""vis(3) decoding: `\040`, `\s` and its like, `\M-C`, `\M^C`, `\^C`, `\\`, `\#`.
 
-    def octal(match: re.Match[str]) -> str:
-        return "".join(chr(int(part, 8)) for part in match[0].split("\\")[1:])
+    The bytes are then read as UTF-8; others are kept as os.fsdecode does.
+    """
 
-    named = {"s": " ", "t": "\t", "n": "\n", "r": "\r", "\\": "\\", "#": "#", "E": "\x1b"}
-    pieces = re.split(r"((?:\\[0-3][0-7]{2})+|\\[stnrE#\\])", text)
-    done = []
-    for piece in pieces:
-        if re.fullmatch(r"(?:\\[0-3][0-7]{2})+", piece):
-            raw = re.sub(r"(?:\\[0-3][0-7]{2})+", lambda m: octal(m), piece).encode("latin-1")
-            done.append(raw.decode("utf-8", "surrogateescape"))
-        elif len(piece) == 2 and piece[0] == "\\":
-            done.append(named[piece[1]])
-        else:
-            done.append(piece)
-    return "".join(done)
+    def byte(match: re.Match[bytes]) -> bytes:
+        code = match[1]
+        if len(code) == 3 and code.isdigit():
+            return bytes([int(code, 8) & 0xFF])
+        if len(code) == 1:
+            return bytes([_CSTYLE.get(code[0], code[0])])
+        meta = 0x80 if code[:1] == b"M" else 0
+        last = code[-1]
+        if b"^" in code[:2]:
+            last = 0x7F if last == 0x3F else last & 0x1F
+        return bytes([meta | last])
+
+    raw = text.encode("utf-8", "surrogateescape")
+    return _VIS.sub(byte, raw).decode("utf-8", "surrogateescape")
 
 
 def _mode(text: str) -> int:

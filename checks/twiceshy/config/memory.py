@@ -27,6 +27,7 @@ class Served:
     wire: bytes = b""  # as sent
     key: str = ""  # by which it is compared: SHA-256 of the body, or of its canonical form
     version: str = ""
+    content_type: str = ""
     etag: str = ""
     last_modified: float | None = None
     date: float | None = None  # the server's clock
