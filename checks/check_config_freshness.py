@@ -38,7 +38,7 @@ Says:
 Measures:
   endpoints_readable  -  endpoints that served configuration
   endpoints_troubled  -  endpoints that did not
-  applied_behind      -  applications that do not run what is published
+  applied_behind      -  applications that do not run what is published, or do not say
   NAME_time           s  response time of an endpoint, until its body was whole
   NAME_size           B  size of its configuration
   NAME_age            s  its Date minus its Last-Modified
@@ -244,6 +244,7 @@ def _with_sidecar(
     asker: fetch.Asker, endpoint: Endpoint, args: argparse.Namespace, seen: Served
 ) -> Served:
     place = sidecar_url(endpoint.url, args.checksum_url)
+    seen = replace(seen, retry=shown(replace(endpoint, url=place)))
     ours = urlsplit(place)[:2] == urlsplit(endpoint.url)[:2]
     try:
         answer = asker.ask(place, credentials=ours)
@@ -255,7 +256,7 @@ def _with_sidecar(
         checksum = digests.from_sidecar(answer.body, urlsplit(endpoint.url).path)
     except digests.Unusable as why:
         return replace(seen, broken=(*seen.broken, safe(f"its sidecar {why}", 150)))
-    return replace(seen, checksums=(*seen.checksums, checksum))
+    return replace(seen, checksums=(*seen.checksums, checksum), retry=shown(endpoint))
 
 
 def understood(seen: Served, args: argparse.Namespace) -> Served:
@@ -501,13 +502,18 @@ def _all(config: str, count: int) -> str:
     return words + _of(config)
 
 
-def time_left(config: str, applications: Sequence[Application], grace: float, bad: float) -> str:
-    """How long the applications go on with what they have, `bad` seconds after the last good."""
+def time_left(
+    config: str, applications: Sequence[Application], grace: float, chronicle: Chronicle
+) -> str:
+    """How long the applications go on with what they have."""
+    known = chronicle.good is not None
+    bad = chronicle.good if chronicle.good is not None else chronicle.begun
     ours = [each.grace for each in applications if each.config == config] or [grace]
     left = min(ours) - bad
     if left <= 0:
         return f"the {say_duration(min(ours))} of grace of the applications are over"
-    return f"applications have {_for(left)} left of {say_duration(min(ours))} of grace"
+    most = "" if known else "at most "
+    return f"applications have {most}{_for(left)} left of {say_duration(min(ours))} of grace"
 
 
 CONTENT = ("content", "cut", "endless data", "redirect", "coding")
@@ -647,9 +653,9 @@ def checksummed(
         who = f"from {_all(config, len(looks))}"
         if len(looks) > 1:
             who += f", {_names(list(missing))}"
-        whys = set(missing.values())
+        rest = list(missing)[1:]
         text = f"checksum data is missing {who}; {left}: {next(iter(missing.values()))}"
-        more = tuple(f"{name}: {why}" for name, why in missing.items()) if len(whys) > 1 else ()
+        more = tuple(f"{safe(name, 60)}: {missing[name]}" for name in rest)
         first = next(seen for seen in served if seen.name in missing)
         findings.append(Finding(CRITICAL, text, more, first.retry, "checksum-missing"))
     else:
@@ -1191,8 +1197,7 @@ def judged(
         # a body that its checksum does not fit is no version of anything
         sound = [seen for seen in looks if fits(seen, args.checksum)]
         is_good = any(not lost(s, pasts[s.name], args.checksum, has_url) for s in sound)
-        bad = chronicle.good if chronicle.good is not None else chronicle.begun
-        left = time_left(config, applications, grace, bad)
+        left = time_left(config, applications, grace, chronicle)
         findings += readable(looks, pasts, left, args.one_down)
         if args.checksum != "none" or args.pinned:
             wrong, odd = checksummed(
@@ -1244,7 +1249,7 @@ def judged(
         behind = sum(1 for value in applied.values() if value != 0.0)
         measures.append(Measure("applied_behind", behind, minimum=0))
         sentences.append(
-            f"{len(applications) - behind} of {_count(len(applications), 'application')} have it"
+            f"{len(applications) - behind} of {len(applications)} applications have it"
         )
     if args.manifest:
         found, counted, sentence = _files(args, answers)

@@ -50,11 +50,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(address: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + 30
     while time.monotonic() < until:
         assert process.poll() is None, f"{process.args} ended: {log.read_text()}"
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
             return
         time.sleep(0.05)
     raise AssertionError(f"nothing listens on {port}")
@@ -72,9 +72,17 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 class Server:
     """One web server with a document root and a configuration that can be changed."""
 
-    def __init__(self, ended: contextlib.ExitStack, place: Path, name: str, kind: str) -> None:
-        self.kind, self.name = kind, name
-        self.port = free_port()
+    def __init__(
+        self,
+        ended: contextlib.ExitStack,
+        place: Path,
+        name: str,
+        kind: str,
+        address: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.kind, self.name, self.address = kind, name, address
+        self.port = port or free_port()
         self.base = place / name
         self.root = self.base / "root"
         self.root.mkdir(parents=True)
@@ -108,7 +116,7 @@ class Server:
         self.ended.callback(log.close)
         self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=ENV)
         self.ended.callback(stop, self.process)
-        wait_for(self.port, self.process, self.base / "log")
+        wait_for(self.address, self.port, self.process, self.base / "log")
         return self
 
     def stop(self) -> None:
@@ -132,7 +140,7 @@ class Server:
                 types {{ application/json json; }}
                 {extra if "upstream" in extra else ""}
                 server {{
-                    listen 127.0.0.1:{self.port}{" ssl" if "ssl_" in extra else ""};
+                    listen {self.address}:{self.port}{" ssl" if "ssl_" in extra else ""};
                     root {self.root};
                     {"" if "upstream" in extra else extra}
                     {"location / { proxy_pass http://nodes; }" if "upstream" in extra else ""}
@@ -293,6 +301,30 @@ def test_a_proxy_before_both_hides_that_there_are_two(farm, place, ended) -> Non
     b.stop()
     status, out = run(place / "1", *endpoints(lb=both.url))
     assert (status, "lb answers HTTP 502" in out) == (2, True), out
+
+
+def test_the_stale_one_of_two_addresses_behind_one_name_is_named(needs, place, ended) -> None:  # type: ignore[no-untyped-def]
+    needs("nginx", "unshare")
+    now = time.time()
+    one = Server(ended, place, "one", "nginx")
+    one.serve(CONFIG.replace(b"1", b"2", 1), now - 3600)
+    one.start()
+    two = Server(ended, place, "two", "nginx", "127.0.0.2", one.port)
+    two.serve(CONFIG, now - 36000)
+    two.start()
+    (place / "hosts").write_text("127.0.0.1 conf.test\n127.0.0.2 conf.test\n")
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts; exec "$@"',
+         str(place / "hosts"), sys.executable, str(SCRIPT), "--state-dir", str(place / "state"),
+         "--each-address", f"http://conf.test:{one.port}/app.json"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stdout
+    assert (
+        f"conf.test:{one.port}@127.0.0.2 serves a version 9h older than that of "
+        f"conf.test:{one.port}@127.0.0.1; different for 1h (limit 5m)"
+    ) in done.stdout
+    assert f"--connect-to ::127.0.0.2: -o /dev/null http://conf.test:{one.port}" in done.stdout
 
 
 def openssl(place: Path, *args: str) -> None:
