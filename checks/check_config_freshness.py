@@ -1073,10 +1073,10 @@ def _asked(
     sources = [e.url for e in endpoints] + [a.source for a in applications]
     sources += [args.manifest or "", args.checksum_url or ""]
     secure = any(source.startswith("https:") for source in sources)
-    context = fetch.tls_context(manners) if secure else None
+    trusted = fetch.trust(manners) if secure else None
 
     def asker(line: fetch.Line, until: float = ends) -> fetch.Asker:
-        return fetch.Asker(line, manners, context, until)
+        return fetch.Asker(line, manners, trusted, until)
 
     def endpoint_job(endpoint: Endpoint, until: float) -> Callable[[fetch.Line], Any]:
         def job(line: fetch.Line) -> Served:

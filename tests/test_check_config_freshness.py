@@ -240,6 +240,27 @@ def test_gzip_on_one_node_only_is_no_difference(tmp_path: Path) -> None:
         assert Story(tmp_path, *named(a=a, b=b)).run()[0] == 0
 
 
+def test_a_digest_of_the_decoded_bytes_is_remarked_only(tmp_path: Path) -> None:
+    with Endpoint(gzip=True) as a:
+        a.digest_of = a.body
+        story = Story(tmp_path, *named(a=a))
+        assert story.run()[0] == 0
+        assert any("not as RFC 9530 says" in remark for remark in story.check.remarks)
+
+
+def test_a_body_that_its_checksum_does_not_fit_is_not_remembered_as_a_version(
+    tmp_path: Path,
+) -> None:
+    with Endpoint() as a:
+        story = Story(tmp_path, *named(a=a))
+        story.run()
+        a.manner = "cut-without-length"
+        assert story.after(MINUTE)[0] == 2
+        a.manner = "honest"
+        status, text = story.after(MINUTE)
+        assert (status, text[-16:]) == (0, "unchanged for 2m")
+
+
 def test_etags_of_two_nodes_are_never_compared(tmp_path: Path) -> None:
     with Endpoint(etag='"1"') as a, Endpoint(etag='"2"') as b:
         assert Story(tmp_path, *named(a=a, b=b)).run()[0] == 0
@@ -555,6 +576,11 @@ def test_going_back_and_forth_within_the_grace_is_not_counted_from_the_first_tim
         (("k1", 30 * DAY), ("k2", 9 * HOUR), ("k1", 7 * HOUR), ("k2", HOUR)),
     )  # fmt: skip
     assert check.lag("41", [V2], again) == HOUR
+
+
+def test_an_application_is_outdated_since_the_first_version_that_it_missed() -> None:
+    twice = replace(chronicle(9 * HOUR), published=(*chronicle(9 * HOUR).published, ("k3", HOUR)))
+    assert check.lag("41", [Version("k3", ("k3",), HOUR)], twice) == 9 * HOUR
 
 
 def test_an_application_that_is_ahead_of_the_last_endpoint_is_not_behind() -> None:

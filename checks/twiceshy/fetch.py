@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import ipaddress
 import os
 import queue
 import socket
@@ -74,26 +75,54 @@ class Manners:
     use_environment: bool = False  # proxies, ~/.netrc
 
 
-def tls_context(manners: Manners) -> ssl.SSLContext:
-    """One context for all connections: reading the system's CAs costs 15 ms of CPU each time."""
+@dataclass(frozen=True)
+class Trust:
+    """Whom to trust: contexts for servers that are asked by name, and by address."""
+
+    by_name: ssl.SSLContext
+    by_address: ssl.SSLContext
+
+
+def trust(manners: Manners) -> Trust:
+    """Contexts for all connections: reading the system's CAs costs 15 ms of CPU each time."""
+    urllib3 = require("urllib3", "python3-urllib3")
+    by_name = _context(manners)
+    if not urllib3.__version__.startswith("1."):
+        return Trust(by_name, by_name)
+    # urllib3 1 does not tell ssl the name if it is an address, and compares it with the certificate
+    # by itself where ssl was told not to
+    by_address = _context(manners)
+    by_address.check_hostname = False
+    return Trust(by_name, by_address)
+
+
+def _context(manners: Manners) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(
             cafile=str(manners.ca_file) if manners.ca_file else None
         )
     except (OSError, ssl.SSLError) as error:
-        why = (
-            error.strerror if error.errno and error.strerror else ""
-        ) or "it holds no certificate"
+        why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
         raise CheckError(f"CA file {safe(str(manners.ca_file))} cannot be used: {why}") from error
     if manners.certificate:
         try:
             context.load_cert_chain(manners.certificate, manners.key)
         except (OSError, ssl.SSLError) as error:
-            why = getattr(error, "strerror", "") or "certificate and key do not fit"
+            is_ssl = isinstance(error, ssl.SSLError)
+            why = "certificate and key do not fit" if is_ssl else error.strerror
             raise CheckError(
-                f"client certificate {safe(str(manners.certificate))} cannot be used: {safe(why)}"
+                f"client certificate {safe(str(manners.certificate))} cannot be used: {why}"
             ) from error
     return context
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address, with or without brackets."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 class Line:
@@ -157,7 +186,7 @@ class Line:
             self._spares.clear()
 
 
-def _session(line: Line, manners: Manners, context: ssl.SSLContext | None) -> Any:
+def _session(line: Line, manners: Manners, trusted: Trust | None) -> Any:
     """A requests.Session whose sockets are made by the line, and that follows nothing by itself."""
     requests = require("requests", "python3-requests")
     from requests.adapters import HTTPAdapter
@@ -169,7 +198,14 @@ def _session(line: Line, manners: Manners, context: ssl.SSLContext | None) -> An
         def _new_conn(self) -> socket.socket:
             return line.connect(self.host, self.port, _seconds(self.timeout))
 
+    context = trusted.by_name if trusted else None
+
     class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            if trusted and is_address(self.host):
+                self.ssl_context = trusted.by_address
+            super().connect()
+
         def _new_conn(self) -> socket.socket:
             return line.connect(self.host, self.port, _seconds(self.timeout))
 
@@ -230,13 +266,11 @@ def _seconds(timeout: Any) -> float:
 class Asker:
     """Asks one endpoint, over one kept connection where the server allows."""
 
-    def __init__(
-        self, line: Line, manners: Manners, context: ssl.SSLContext | None, ends: float
-    ) -> None:
+    def __init__(self, line: Line, manners: Manners, trusted: Trust | None, ends: float) -> None:
         self.line = line
         self._manners = manners
         self._ends = ends  # by the monotonic clock
-        self._session = _session(line, manners, context)
+        self._session = _session(line, manners, trusted)
 
     def close(self) -> None:
         self._session.close()
@@ -336,6 +370,8 @@ class Asker:
             if isinstance(known, ssl.SSLCertVerificationError):
                 why = known.verify_message or "cannot be verified"
                 return NoAnswer("tls", f"has a certificate that is not trusted: {safe(why)}")
+            if type(known).__name__ == "CertificateError":  # urllib3 1 has one of its own
+                return NoAnswer("tls", f"has a certificate for another name: {safe(str(known))}")
         for known in chain:
             if isinstance(known, (TimeoutError, socket.timeout)):
                 return self._too_slow(seconds)

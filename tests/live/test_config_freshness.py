@@ -335,11 +335,12 @@ def certificates(place: Path) -> None:
     """A CA, a server certificate for localhost, an expired one, and a client certificate."""
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     (place / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    (place / "other.ext").write_text("subjectAltName=DNS:elsewhere.test\n")
     openssl(
         place, "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
         "-subj", "/CN=Test CA",
     )  # fmt: skip
-    for name in ("good", "expired", "client"):
+    for name in ("good", "expired", "other", "client"):
         openssl(
             place, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr",
             "-subj", f"/CN={name}",
@@ -353,12 +354,13 @@ def certificates(place: Path) -> None:
     for name, start, end in (
         ("good", "20200101000000Z", "20480101000000Z"),
         ("expired", "20200101000000Z", "20210101000000Z"),
+        ("other", "20200101000000Z", "20480101000000Z"),
         ("client", "20200101000000Z", "20480101000000Z"),
     ):
         openssl(
             place, "ca", "-batch", "-config", "ca.cnf", "-rand_serial", "-in", f"{name}.csr",
-            "-out", f"{name}.pem", "-startdate", start, "-enddate", end, "-extfile", "ext",
-            "-notext",
+            "-out", f"{name}.pem", "-startdate", start, "-enddate", end, "-notext",
+            "-extfile", "other.ext" if name == "other" else "ext",
         )  # fmt: skip
 
 
