@@ -136,10 +136,11 @@ class Application:
 
 @dataclass(frozen=True)
 class Running:
-    """What an application says it runs with; or why not (a predicate)."""
+    """What an application says it runs with; or why not (a predicate), or why we may not ask."""
 
     value: str = ""
     trouble: str = ""
+    locked: str = ""
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,8 @@ def _with_sidecar(
         return replace(seen, broken=(*seen.broken, f"its sidecar answers HTTP {answer.status}"))
     try:
         checksum = digests.from_sidecar(answer.body, urlsplit(endpoint.url).path)
+    except digests.ForAnother as why:
+        return replace(seen, foreign=safe(f"its sidecar {why}", 150))
     except digests.Unusable as why:
         return replace(seen, broken=(*seen.broken, safe(f"its sidecar {why}", 150)))
     return replace(seen, checksums=(*seen.checksums, checksum), retry=shown(endpoint))
@@ -342,6 +345,8 @@ def application_running(
             return Running(trouble=str(why))
         finally:
             asker.close()
+        if answer.status in (401, 403, 407):
+            return Running(locked=f"{source.partition('#')[0]} (HTTP {answer.status})")
         if answer.status != 200:
             return Running(trouble=f"answers HTTP {answer.status}")
         if documents.looks_like_a_page(answer.body, ""):
@@ -354,9 +359,12 @@ def application_running(
     try:
         raw = fetch.small_file(path, 4 << 20)
         if is_puppet:
-            return Running(puppet.summary(digests.text_of(raw)).config)
+            config = puppet.summary(digests.text_of(raw)).config
+            return Running(config, "" if config else "has no version.config in its summary")
+    except PermissionError:
+        return Running(locked=path)
     except OSError as error:
-        return Running(trouble=f"cannot be asked: {safe(path, 80)}: {error.strerror}")
+        return Running(trouble=f"cannot be read: {safe(path, 80)}: {error.strerror}")
     except fetch.NoAnswer as why:
         return Running(trouble=str(why))
     except puppet.NotASummary as why:
@@ -373,6 +381,7 @@ def puppet_run(typed: str, clock: float) -> PuppetRun:
     path = typed or _first_summary()
     below = os.path.dirname(path)
     disabled, why = None, ""
+    missing = "give --puppet the path that `puppet config print lastrunfile` says"
     for place in (below, f"{below}/../state", f"{below}/../cache/state"):
         lock = os.path.normpath(f"{place}/agent_disabled.lock")
         try:
@@ -387,8 +396,7 @@ def puppet_run(typed: str, clock: float) -> PuppetRun:
         remedy = f"chmod 644 {path}, or add the check's user to its group"
         return PuppetRun(None, disabled, why, f"not allowed to read {safe(path)}", remedy)
     except FileNotFoundError:
-        remedy = "puppet config print lastrunfile"
-        return PuppetRun(None, disabled, why, f"there is no {safe(path)}", remedy)
+        return PuppetRun(None, disabled, why, f"there is no {safe(path)}", missing)
     except (OSError, fetch.NoAnswer) as error:
         return PuppetRun(None, disabled, why, f"cannot read {safe(path)}: {safe(str(error))}")
     except puppet.NotASummary as error:
@@ -595,7 +603,7 @@ def misfits(seen: Served) -> list[digests.Checksum]:
 
 def fits(seen: Served, mode: str) -> bool:
     """Whether what was served is a version at all: readable, and as its checksums say."""
-    return not seen.trouble and (mode == "none" or not misfits(seen))
+    return not seen.trouble and (mode == "none" or not (seen.foreign or misfits(seen)))
 
 
 def demanded(past: Remembered, mode: str, has_url: bool) -> tuple[str, ...]:
@@ -647,7 +655,7 @@ def checksummed(
         seen.name: text
         for seen in served
         for text in [lost(seen, _past(pasts, seen), mode, has_url)]
-        if text
+        if text and not seen.foreign
     }
     if missing and len(missing) == len(served):
         who = f"from {_all(config, len(looks))}"
@@ -667,6 +675,9 @@ def checksummed(
             findings.append(Finding(WARNING, text, (), retry, "checksum-missing"))
     known = {version.key: version for version in chronicle.versions}
     for seen in served:
+        if seen.foreign:
+            text = f"{_name(seen)}: {seen.foreign}, twice"
+            findings.append(Finding(CRITICAL, text, (), seen.retry, "checksum-mismatch"))
         for misfit in misfits(seen):
             what = {"sidecar": "sidecar's checksum"}.get(misfit.kind, misfit.kind)
             text = f"{_name(seen)} serves a body that its {what} does not fit, twice"
@@ -770,7 +781,7 @@ def agreement(
     clock = f"for {_for(apart)}" if apart >= 1 else "since this run"
     clock += f" (limit {say_duration(sync_grace)})"
     if not order.newest:
-        hint = _line_ends(served)
+        hint = _hint(served)
         parts = [
             f"{_names([s.name for s in served if s.key == key], 3)} {key[:8]}"
             for key in sorted(keys)
@@ -783,7 +794,7 @@ def agreement(
         stale = _names([seen.name for seen in behind], 3)
         said = _staleness(behind, ahead, pasts, chronicle, order)
         verb = "serve" if len(behind) > 1 else "serves"
-        text = f"{stale} {verb} {said}; different {clock}{_line_ends([*ahead, *behind])}"
+        text = f"{stale} {verb} {said}; different {clock}{_hint([*ahead, *behind])}"
         findings.append(Finding(state, text, (), behind[0].retry, "stale"))
     return findings
 
@@ -817,9 +828,15 @@ def _staleness(
     return f"an older version than {name}{versions}"
 
 
-def _line_ends(served: Sequence[Served]) -> str:
-    bodies = {documents.without_line_ends(seen.body) for seen in served}
-    return " (only line ends or blanks at line ends differ)" if len(bodies) == 1 else ""
+def _hint(served: Sequence[Served]) -> str:
+    """What makes two versions equal after all, as an operator would like to know."""
+    if len({documents.without_line_ends(seen.body) for seen in served}) == 1:
+        return " (only line ends or blanks at line ends differ)"
+    try:
+        meanings = {documents.canonical(documents.parse("json", seen.body)) for seen in served}
+    except (documents.NotParsed, RecursionError):
+        return ""
+    return " (equal as JSON: --canonical json)" if len(meanings) == 1 else ""
 
 
 def independence(looks: Sequence[Served], each_address: bool) -> list[Finding]:
@@ -949,6 +966,9 @@ def taken(
     """Whether an application runs what is published; `current` are the versions served now."""
     name, grace = safe(application.name, 60), application.grace
     limit = say_duration(grace)
+    if said.locked:
+        text = f"{name} cannot be judged: not allowed to read {safe(said.locked, 100)}"
+        return Judged(Finding(UNKNOWN, text, code="refused"), None)
     if said.trouble:
         since = past.current if past.current is not None else past.mute or 0.0
         state = CRITICAL if since >= grace else WARNING
@@ -1022,8 +1042,6 @@ def puppet_judged(
 
 def look(args: argparse.Namespace, now: Callable[[], remembered.Stamp]) -> Report:
     """One run: everything asked at once, suspicious answers asked again, then judged."""
-    total = min(args.timeout, deadline.remaining())
-    ends = time.monotonic() + 0.7 * total
     manners = fetch.Manners(
         int(args.max_size),
         _own_headers(args),
@@ -1034,6 +1052,13 @@ def look(args: argparse.Namespace, now: Callable[[], remembered.Stamp]) -> Repor
         args.use_environment,
     )
     endpoints, applications = _subjects(args)
+    sources = [e.url for e in endpoints] + [a.source for a in applications]
+    if any("://" in source for source in [*sources, args.manifest or ""]):
+        with deadline.doing("loading requests"):
+            fetch.prepare()
+    # what is left of it is for asking twice, reading files and judging
+    total = min(args.timeout, deadline.remaining())
+    ends = time.monotonic() + 0.7 * total
     if args.each_address:
         endpoints = _one_by_one(endpoints, ends - time.monotonic())
     with remembered.History.open("config_freshness", args.state_dir) as history:
@@ -1097,7 +1122,9 @@ def _asked(
     for application in applications:
         jobs["applied", application.name] = application_job(application)
     if args.manifest:
-        jobs["manifest", ""] = lambda line: _manifest(line, args.manifest, asker)
+        hosts = {urlsplit(endpoint.url)[:2] for endpoint in endpoints}
+        ours = not hosts or urlsplit(args.manifest)[:2] in hosts
+        jobs["manifest", ""] = lambda line: _manifest(line, args.manifest, asker, ours)
     if args.puppet is not None:
         jobs["puppet", ""] = lambda line: puppet_run(args.puppet, time.time())
     places = {("endpoint", each.name): each.address for each in endpoints}
@@ -1146,23 +1173,37 @@ def _is_suspicious(seen: Served, args: argparse.Namespace) -> bool:
     if seen.kind in ("content", "cut"):
         return True
     pinned = args.pinned
-    return not seen.trouble and bool(misfits(seen) or (pinned and not pinned.fits(seen.body)))
+    return not seen.trouble and bool(
+        seen.foreign or misfits(seen) or (pinned and not pinned.fits(seen.body))
+    )
 
 
 def _manifest(
-    line: fetch.Line, place: str, asker_of: Callable[[fetch.Line], fetch.Asker]
+    line: fetch.Line,
+    place: str,
+    asker_of: Callable[[fetch.Line], fetch.Asker],
+    credentials: bool,
 ) -> tuple[bytes | str, float | None]:
-    """The manifest's bytes and its age by Last-Modified or mtime; or a predicate why not."""
+    """The manifest's bytes and its age by Last-Modified or mtime; or a predicate why not.
+
+    CheckError when we are not allowed to read it.
+    """
     if "://" not in place:
         try:
             return fetch.small_file(place, 16 << 20), time.time() - os.stat(place).st_mtime
+        except PermissionError as error:
+            raise CheckError(f"not allowed to read the manifest {safe(place, 100)}") from error
         except OSError as error:
             return f"cannot be read: {error.strerror}", None
     asker = asker_of(line)
     try:
-        answer = asker.ask(place)
+        answer = asker.ask(place, credentials=credentials)
     finally:
         asker.close()
+    if answer.status in (401, 403, 407):
+        raise CheckError(
+            f"not allowed to read the manifest {safe(place, 100)} (HTTP {answer.status})"
+        )
     if answer.status != 200:
         return f"answers HTTP {answer.status}", None
     found, _ = digests.from_headers(answer.headers)
@@ -1252,7 +1293,7 @@ def judged(
             f"{len(applications) - behind} of {len(applications)} applications have it"
         )
     if args.manifest:
-        found, counted, sentence = _files(args, answers)
+        found, counted, sentence = _files(args, answers, at.wall)
         findings += found
         measures += counted
         sentences.append(sentence)
@@ -1339,7 +1380,9 @@ def _measured(seen: Served, past: Remembered, args: argparse.Namespace) -> list[
     ]
 
 
-def _files(args: argparse.Namespace, answers: Answers) -> tuple[list[Finding], list[Measure], str]:
+def _files(
+    args: argparse.Namespace, answers: Answers, clock: float
+) -> tuple[list[Finding], list[Measure], str]:
     """The files here against the manifest."""
     shown_place = safe(args.manifest, 80)
     if isinstance(answers.manifest, str) or answers.manifest is None:
@@ -1352,7 +1395,8 @@ def _files(args: argparse.Namespace, answers: Answers) -> tuple[list[Finding], l
         text = f"{shown_place} is no manifest: {safe(str(why), 120)}"
         return [Finding(CRITICAL, text, code="manifest")], [], ""
     findings = []
-    age = answers.manifest_age
+    ages = [answers.manifest_age, manifest.made and max(0.0, clock - manifest.made)]
+    age = max((each for each in ages if each is not None), default=None)
     if args.max_manifest_age is not None and age is not None and age > args.max_manifest_age:
         text = f"the manifest {shown_place} is of {_ago(age)} (freeze), limit "
         text += say_duration(args.max_manifest_age)
@@ -1543,6 +1587,11 @@ def _public_url(text: str) -> str:
     return url
 
 
+def _public_place(text: str) -> str:
+    """A URL without credentials, or whatever is no URL; ValueError."""
+    return _public_url(text) if "://" in text else text
+
+
 def _endpoint(text: str) -> tuple[str, str]:
     name, equals, url = text.partition("=")
     if not equals or not name or "://" in name:
@@ -1623,7 +1672,7 @@ def options() -> argparse.ArgumentParser:
     add("--checksum", choices=["auto", "any", "header", "sidecar", "none"], default="auto",
         help="auto: an endpoint must have what it ever had; any: a digest header or a sidecar; "
         "header; sidecar; none: do not look (default: auto)")
-    add("--checksum-url", metavar="SUFFIX|URL",
+    add("--checksum-url", type=opt.argument(_public_place), metavar="SUFFIX|URL",
         help="where a sidecar or list of checksums is that must be there: .sha256, put to each "
         "endpoint's path, or a URL")
     add("--pinned", type=opt.argument(digests.pinned), metavar="HASH",
@@ -1658,7 +1707,7 @@ def options() -> argparse.ArgumentParser:
         " name of one (default: 8h)")
     what = made.add_argument_group("files here")
     add = what.add_argument
-    add("--manifest", metavar="URL|FILE",
+    add("--manifest", type=opt.argument(_public_place), metavar="URL|FILE",
         help="an mtree(8) specification or the output of sha256sum, to hold files here against")
     add("--root", metavar="DIR",
         help="where the manifest's paths begin (default: its own '# tree:', or its directory)")

@@ -186,6 +186,11 @@ class Line:
             self._spares.clear()
 
 
+def prepare() -> None:
+    """Load requests, which may take long on a busy host, before any clock of an answer runs."""
+    require("requests", "python3-requests")
+
+
 def _session(line: Line, manners: Manners, trusted: Trust | None) -> Any:
     """A requests.Session whose sockets are made by the line, and that follows nothing by itself."""
     requests = require("requests", "python3-requests")
@@ -298,10 +303,13 @@ class Asker:
 
     def _ask(self, url: str, headers: Mapping[str, str], credentials: bool) -> Answer:
         line, began = self.line, time.monotonic()
-        line.received, line.stage = 0, line.stage if line.stage == "its turn" else "the header"
         own = dict(self._manners.headers) if credentials else {}
+        if line.stage == "its turn" and self._ends - began <= 0.05:
+            # it is we who were slow; nobody else is to be blamed
+            raise CheckError("no time was left to ask anybody; give a longer -t")
         if self._ends - began <= 0.05:
-            raise NoAnswer("slow retrieval", "was slow: no time was left to ask")
+            raise NoAnswer("slow retrieval", "is slow: no time was left to ask again")
+        line.received, line.stage = 0, "the header"
         try:
             response = self._session.get(
                 url,

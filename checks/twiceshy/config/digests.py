@@ -24,6 +24,10 @@ class Unusable(ValueError):
     """Checksum data is there, but cannot be used; the text is a sentence's end ("is empty")."""
 
 
+class ForAnother(Unusable):
+    """The checksum is one, but of another file."""
+
+
 @dataclass(frozen=True)
 class Checksum:
     kind: str  # the header field's name, "sidecar" or "pinned"
@@ -168,7 +172,7 @@ def from_sidecar(raw: bytes, file_name: str) -> Checksum:
     )
     if not ours:
         others = ", ".join(sorted({name for name, _, _ in rows if name})[:3])
-        raise Unusable(f"is for {others or 'several files'}, not for {wanted or 'this URL'}")
+        raise ForAnother(f"is for {others or 'several files'}, not for {wanted or 'this URL'}")
     by_algorithm: dict[str, set[bytes]] = {}
     for _, algorithm, value in ours:
         by_algorithm.setdefault(algorithm, set()).add(value)

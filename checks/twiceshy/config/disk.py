@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -33,6 +35,7 @@ class OnDisk:
 class Difference:
     kind: str
     text: str
+    path: str
 
 
 KINDS = ("hash", "mode", "owner", "group", "type", "link", "size", "missing", "extra", "unreadable")
@@ -42,11 +45,15 @@ def differences(entry: manifests.Entry, found: OnDisk) -> list[Difference]:
     """How one path differs from what the manifest says of it."""
     path = safe(entry.path, 120)
     if found.type == "":
-        return [] if entry.optional else [Difference("missing", f"{path} is missing")]
+        return [] if entry.optional else [Difference("missing", f"{path} is missing", entry.path)]
     if found.type == "?":
-        return [Difference("unreadable", f"{path} cannot be looked at: {found.trouble}")]
+        return [
+            Difference("unreadable", f"{path} cannot be looked at: {found.trouble}", entry.path)
+        ]
     if entry.type and entry.type != found.type:
-        return [Difference("type", f"{path} is a {found.type}, should be a {entry.type}")]
+        return [
+            Difference("type", f"{path} is a {found.type}, should be a {entry.type}", entry.path)
+        ]
     differ = []
     if entry.mode is not None and entry.mode != found.mode and found.type != "link":
         text = f"{path} has mode {found.mode:04o}, should be {entry.mode:04o}"
@@ -54,33 +61,45 @@ def differences(entry: manifests.Entry, found: OnDisk) -> list[Difference]:
             text += " (setuid or setgid)"
         elif found.mode & 0o002 & ~entry.mode:
             text += " (anyone may write)"
-        differ.append(Difference("mode", text))
+        differ.append(Difference("mode", text, entry.path))
     # names count, where there are some: numbers differ between hosts
     if entry.owner and entry.owner != found.owner:
         differ.append(
-            Difference("owner", f"{path} belongs to {found.owner}, should to {safe(entry.owner)}")
+            Difference(
+                "owner",
+                f"{path} belongs to {found.owner}, should to {safe(entry.owner)}",
+                entry.path,
+            )
         )
     elif not entry.owner and entry.uid is not None and entry.uid != found.uid:
         differ.append(
-            Difference("owner", f"{path} belongs to uid {found.uid}, should to {entry.uid}")
+            Difference(
+                "owner", f"{path} belongs to uid {found.uid}, should to {entry.uid}", entry.path
+            )
         )
     if entry.group and entry.group != found.group:
         text = f"{path} has group {found.group}, should have {safe(entry.group)}"
-        differ.append(Difference("group", text))
+        differ.append(Difference("group", text, entry.path))
     elif not entry.group and entry.gid is not None and entry.gid != found.gid:
-        differ.append(Difference("group", f"{path} has gid {found.gid}, should have {entry.gid}"))
+        differ.append(
+            Difference("group", f"{path} has gid {found.gid}, should have {entry.gid}", entry.path)
+        )
     if entry.link and found.type == "link" and entry.link != found.link:
         text = f"{path} points to {safe(found.link, 80)}, should to {safe(entry.link, 80)}"
-        differ.append(Difference("link", text))
+        differ.append(Difference("link", text, entry.path))
     if found.trouble:
-        differ.append(Difference("unreadable", f"{path} cannot be read: {found.trouble}"))
+        differ.append(
+            Difference("unreadable", f"{path} cannot be read: {found.trouble}", entry.path)
+        )
     elif found.type == "file":
         wrong = [c for c in entry.checksums if found.digests.get(c.algorithm) != c.value]
         if wrong:
-            differ.append(Difference("hash", f"{path} has other content ({wrong[0].algorithm})"))
+            differ.append(
+                Difference("hash", f"{path} has other content ({wrong[0].algorithm})", entry.path)
+            )
         elif entry.size is not None and entry.size != found.size:
             text = f"{path} has {found.size} bytes, should have {entry.size}"
-            differ.append(Difference("size", text))
+            differ.append(Difference("size", text, entry.path))
     return differ
 
 
@@ -98,7 +117,7 @@ def extras(
         for name in found.get(entry.path, OnDisk()).names:
             path = posixpath.normpath(posixpath.join(entry.path, name))
             if path not in listed and not is_ignored(path, ignore):
-                extra.append(Difference("extra", f"{safe(path, 120)} is extra"))
+                extra.append(Difference("extra", f"{safe(path, 120)} is extra", path))
     return extra
 
 
@@ -124,10 +143,11 @@ def findings(differ: Sequence[Difference], count: int, root: str) -> list[Findin
         what = {CRITICAL: "differ from the manifest", WARNING: "are not in the manifest"}.get(
             state, "cannot be judged"
         )
-        many = len({each.text.split(" ")[0] for each in ours})
+        many = len({each.path for each in ours})
         first = f"{many} of {count} files below {safe(root, 60)} {what}: "
         if state is WARNING:
             first = f"{many} files below {safe(root, 60)} {what}: "
         more = tuple(each.text for each in ours[3:20])
-        found.append(Finding(state, first + text, more, code="manifest"))
+        place = shlex.quote(os.path.normpath(os.path.join(root, ours[0].path)))
+        found.append(Finding(state, first + text, more, f"ls -ld {place}", "manifest"))
     return found

@@ -35,6 +35,7 @@ class Served:
     cached: float = 0.0  # Age
     checksums: tuple[digests.Checksum, ...] = ()
     broken: tuple[str, ...] = ()  # checksum data that is there, and useless: sentences
+    foreign: str = ""  # the sidecar is for another file: a sentence
     own_etag: int = 0  # status for If-None-Match with the ETag that it just gave; 0: not asked
     other_etag: int = 0  # status for that of another version
 
