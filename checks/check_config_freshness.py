@@ -730,6 +730,15 @@ def conditional(seen: Served, not_modified: State) -> tuple[list[Finding], list[
     return findings, remarks
 
 
+def returned(seen: Served, past: Remembered, chronicle: Chronicle) -> str:
+    """A remark about an endpoint that serves an older version again; "" for the others."""
+    ages = {version.key: version.age for version in chronicle.versions}
+    before = past.key if past.key != seen.key else past.left_key
+    if seen.key not in ages or ages.get(before, ages[seen.key]) >= ages[seen.key]:
+        return ""
+    return f"{_name(seen)} serves again the version first seen {_ago(ages[seen.key])} (rollback)"
+
+
 @dataclass(frozen=True)
 class Order:
     """How several served versions stand to each other: which is the newest, and how we know."""
@@ -839,10 +848,10 @@ def _hint(served: Sequence[Served]) -> str:
     return " (equal as JSON: --canonical json)" if len(meanings) == 1 else ""
 
 
-def independence(looks: Sequence[Served], each_address: bool) -> list[Finding]:
-    """The same node behind two names is no redundancy."""
+def independence(looks: Sequence[Served], by_address: bool) -> list[Finding]:
+    """The same node behind two names is no redundancy; behind a proxy all have one address."""
     findings = []
-    for what, attribute in (("node", "node"), ("address", "peer")):
+    for what, attribute in (("node", "node"), *([("address", "peer")] if by_address else [])):
         places: dict[str, list[str]] = {}
         for seen in looks:
             value = getattr(seen, attribute)
@@ -1247,9 +1256,11 @@ def judged(
             findings += wrong
             remarks += odd
         findings += agreement(sound, pasts, chronicle, args.sync_grace)
-        findings += independence(looks, args.each_address)
+        findings += independence(looks, not args.use_environment)
         for seen in sound:
             past = pasts[seen.name]
+            back = returned(seen, past, chronicle)
+            remarks += [back] if back else []
             for wrong, odd in (
                 conditional(seen, args.not_modified),
                 fresh(seen, past, args),
@@ -1652,7 +1663,7 @@ def options() -> argparse.ArgumentParser:
         help="state when one of several endpoints cannot be read (default: warning)")
     add("--node-header", default="", metavar="NAME",
         help="response header that names the node, such as X-Served-By: the same one behind two "
-        "endpoints is a WARNING")
+        "endpoints is a WARNING; without it the same address is")
     add("--max-size", type=opt.size, default="4MiB", metavar="SIZE",
         help="read no more than this of an answer, as sent and as unpacked (default: 4MiB)")
     what = made.add_argument_group("what is configuration")

@@ -282,6 +282,46 @@ def test_obsolete_digests_are_good_enough_with_a_remark(tmp_path: Path) -> None:
             assert any("obsolete" in remark for remark in story.check.remarks)
 
 
+def test_a_checksum_of_another_version_is_called_mix_and_match(tmp_path: Path) -> None:
+    with Endpoint(digest=None).with_sidecar() as a:
+        story = Story(tmp_path, *named(a=a), "--checksum-url", ".sha256")
+        story.run()
+        a.body = b'{"version": 2}'
+        assert story.after(HOUR) == (
+            2,
+            "a serves a body that its sidecar's checksum does not fit, twice (mix-and-match: it is "
+            "that of the version first seen 1h ago)",
+        )
+
+
+def test_a_return_to_an_older_version_is_remarked(tmp_path: Path) -> None:
+    with Endpoint() as a:
+        story = Story(tmp_path, *named(a=a))
+        story.run()
+        old, a.body = a.body, b'{"version": 2}'
+        assert story.after(DAY)[0] == 0
+        assert not story.check.remarks[:-1]
+        a.body = old
+        for _ in range(2):
+            assert story.after(DAY)[0] == 0
+        assert "a serves again the version first seen 3d ago (rollback)" in story.check.remarks
+
+
+def test_what_puppet_applied_is_held_against_the_version(tmp_path: Path) -> None:
+    summary = tmp_path / "last_run_summary.yaml"
+    summary.write_text("---\nversion:\n  config: 1\ntime:\n  last_run: 1\n")
+    with Endpoint() as a:
+        args = ["--parse", "json", "--version-key", "version"]
+        story = Story(tmp_path, a.url, *args, "--applied", f"host=puppet:{summary}")
+        assert story.run()[1].endswith("1 of 1 applications have it")
+        a.body = b'{"version": 2}'
+        story.run()
+        assert story.after(9 * HOUR) == (
+            2,
+            "host still runs 1, outdated for 9h; limit 8h of grace",
+        )
+
+
 def test_a_pinned_checksum_must_be_served(tmp_path: Path) -> None:
     with Endpoint() as a:
         story = Story(tmp_path, a.url)
