@@ -1010,12 +1010,9 @@ def taken(
     return Judged(Finding(state, text, code="unknown"), odd, is_odd=True)
 
 
-def puppet_judged(
-    run: PuppetRun, clock: float, max_age: float, grace: float
-) -> tuple[list[Finding], list[Measure]]:
+def puppet_judged(run: PuppetRun, clock: float, max_age: float, grace: float) -> Report:
     """Puppet's last run: its age, its failures, and whether it is disabled."""
     findings: list[Finding] = []
-    measures: list[Measure] = []
     if run.disabled is not None:
         state = CRITICAL if run.disabled >= grace else WARNING
         why = f": {safe(run.reason, 100)}" if run.reason else ""
@@ -1024,7 +1021,7 @@ def puppet_judged(
     if run.summary is None:
         text = f"puppet: {run.trouble}" + (f"; {run.remedy}" if run.remedy else "")
         findings.append(Finding(UNKNOWN, text, next=run.remedy, code="puppet-unreadable"))
-        return findings, measures
+        return Report(findings)
     age = max(0.0, clock - run.summary.last_run)
     follow = "puppet agent --test --noop"
     if age > max_age and run.disabled is None:
@@ -1041,9 +1038,11 @@ def puppet_judged(
         count = run.summary.out_of_sync - run.summary.changed
         text = f"puppet found {count} resources out of sync and left them so (noop?)"
         findings.append(Finding(WARNING, text, next=follow, code="puppet-noop"))
-    measures.append(Measure("puppet_age", round(age), "s"))
-    measures.append(Measure("puppet_failed", run.summary.failed))
-    return findings, measures
+    measures = [
+        Measure("puppet_age", round(age), "s", minimum=0),
+        Measure("puppet_failed", run.summary.failed, minimum=0),
+    ]
+    return Report(findings, measures, f"puppet ran {_ago(age)}")
 
 
 # How it is told
@@ -1067,6 +1066,10 @@ def look(args: argparse.Namespace, now: Callable[[], remembered.Stamp]) -> Repor
             fetch.prepare()
     # what is left of it is for asking twice, reading files and judging
     total = min(args.timeout, deadline.remaining())
+    if total < 0.5 * args.timeout:
+        # whatever came of so little time would blame others for our slowness
+        gone = say_duration(round(args.timeout - total, 1))
+        raise CheckError(f"this host is too busy: {gone} were gone before anybody was asked")
     ends = time.monotonic() + 0.7 * total
     if args.each_address:
         endpoints = _one_by_one(endpoints, ends - time.monotonic())
@@ -1233,109 +1236,110 @@ def judged(
     at: remembered.Stamp,
 ) -> Report:
     """All findings of a run, and everything of it put into the memory."""
-    findings: list[Finding] = []
-    remarks: list[str] = []
-    measures: list[Measure] = []
-    sentences: list[str] = []
-    grace = args.grace[""]
     configs = list(dict.fromkeys(each.config for each in endpoints))
     chronicles: dict[str, Chronicle] = {}
-    has_url = bool(args.checksum_url)
+    parts: list[Report] = []
     for config in configs:
         looks = [answers.looks[each.name] for each in endpoints if each.config == config]
         chronicle = memory.chronicle(config)
-        # a body that its checksum does not fit is no version of anything
+        part, is_good = _configuration(args, looks, applications, pasts, chronicle)
+        parts.append(part)
         sound = [seen for seen in looks if fits(seen, args.checksum)]
-        is_good = any(not lost(s, pasts[s.name], args.checksum, has_url) for s in sound)
-        left = time_left(config, applications, grace, chronicle)
-        findings += readable(looks, pasts, left, args.one_down)
-        if args.checksum != "none" or args.pinned:
-            wrong, odd = checksummed(
-                looks, pasts, chronicle, left, args.checksum, has_url, args.pinned
-            )
-            findings += wrong
-            remarks += odd
-        findings += agreement(sound, pasts, chronicle, args.sync_grace)
-        findings += independence(looks, not args.use_environment)
-        for seen in sound:
-            past = pasts[seen.name]
-            back = returned(seen, past, chronicle)
-            remarks += [back] if back else []
-            for wrong, odd in (
-                conditional(seen, args.not_modified),
-                fresh(seen, past, args),
-            ):
-                findings += [replace(f, next=f.next or seen.retry) for f in wrong]
-                remarks += odd
         chronicles[config] = memory.remember_config(config, sound, chronicle, is_good)
-    applied: dict[str, float | None] = {}
+        for seen in sound:
+            memory.remember_endpoint(seen, pasts[seen.name])
+    if endpoints:
+        bad_count = sum(1 for seen in answers.looks.values() if seen.trouble)
+        counted = [
+            Measure("endpoints_readable", len(endpoints) - bad_count, minimum=0),
+            Measure("endpoints_troubled", bad_count, minimum=0),
+        ]
+        parts.append(Report((), counted, _serving_summary(answers, pasts, configs)))
+    if applications:
+        parts.append(_applications(args, applications, answers, chronicles, memory))
+    if args.manifest:
+        parts.append(_files(args, answers, at.wall))
+    if answers.puppet is not None:
+        parts.append(puppet_judged(answers.puppet, at.wall, args.puppet_max_age, args.grace[""]))
+    measured = [
+        measure
+        for each in endpoints
+        for measure in _measured(answers.looks[each.name], pasts[each.name], args)
+    ]
+    parts.append(Report((), measured))
+    return Report(
+        [finding for part in parts for finding in part.findings],
+        [measure for part in parts for measure in part.measures],
+        "; ".join(part.summary for part in parts if part.summary),
+        [remark for part in parts for remark in part.remarks],
+    )
+
+
+def _configuration(
+    args: argparse.Namespace,
+    looks: Sequence[Served],
+    applications: Sequence[Application],
+    pasts: Mapping[str, Remembered],
+    chronicle: Chronicle,
+) -> tuple[Report, bool]:
+    """Findings about the endpoints of one configuration, and whether it can be had of any."""
+    # a body that its checksum does not fit is no version of anything
+    sound = [seen for seen in looks if fits(seen, args.checksum)]
+    has_url = bool(args.checksum_url)
+    is_good = any(not lost(s, pasts[s.name], args.checksum, has_url) for s in sound)
+    left = time_left(looks[0].config, applications, args.grace[""], chronicle)
+    findings = readable(looks, pasts, left, args.one_down)
+    remarks: list[str] = []
+    if args.checksum != "none" or args.pinned:
+        wrong, odd = checksummed(looks, pasts, chronicle, left, args.checksum, has_url, args.pinned)
+        findings += wrong
+        remarks += odd
+    findings += agreement(sound, pasts, chronicle, args.sync_grace)
+    findings += independence(looks, not args.use_environment)
+    for seen in sound:
+        past = pasts[seen.name]
+        back = returned(seen, past, chronicle)
+        remarks += [back] if back else []
+        for wrong, odd in (conditional(seen, args.not_modified), fresh(seen, past, args)):
+            findings += [replace(each, next=each.next or seen.retry) for each in wrong]
+            remarks += odd
+    return Report(findings, remarks=remarks), is_good
+
+
+def _applications(
+    args: argparse.Namespace,
+    applications: Sequence[Application],
+    answers: Answers,
+    chronicles: Mapping[str, Chronicle],
+    memory: Memory,
+) -> Report:
+    """Whether every application has taken what is published."""
+    findings: list[Finding] = []
+    measures: list[Measure] = []
+    behind = 0
     for application in applications:
-        chronicle = chronicles.get(application.config, Chronicle())
-        keys = {
-            s.key
-            for s in answers.looks.values()
-            if s.config == application.config and fits(s, args.checksum)
-        }
-        current = [
-            version if version.key not in keys else replace(version, names=_current_names(
-                version, answers.looks.values(), application.config))
-            for version in chronicle.versions if version.key in keys
-        ]  # fmt: skip
+        chronicle = chronicles[application.config]
+        served = [
+            seen
+            for seen in answers.looks.values()
+            if seen.config == application.config and fits(seen, args.checksum)
+        ]
+        # with the ETags that they have today among their names
+        current = [Version(seen.key, names_of(seen), 0.0) for seen in served]
         said = answers.said[application.name]
         one = taken(application, said, memory.application(application.name), current, chronicle)
         if one.finding is not None:
             findings.append(_follow(one.finding, application))
-        applied[application.name] = one.lag
         memory.remember_application(
             application.name, one.is_current, one.is_odd, bool(said.trouble)
         )
-    for name, seen in answers.looks.items():
-        if fits(seen, args.checksum):
-            memory.remember_endpoint(seen, pasts[name])
-    if endpoints:
-        sentences.append(_serving_summary(answers, pasts, configs, args))
-        bad_count = sum(1 for seen in answers.looks.values() if seen.trouble)
-        measures.append(Measure("endpoints_readable", len(endpoints) - bad_count, minimum=0))
-        measures.append(Measure("endpoints_troubled", bad_count, minimum=0))
-    if applications:
-        behind = sum(1 for value in applied.values() if value != 0.0)
-        measures.append(Measure("applied_behind", behind, minimum=0))
-        sentences.append(
-            f"{len(applications) - behind} of {len(applications)} applications have it"
-        )
-    if args.manifest:
-        found, counted, sentence = _files(args, answers, at.wall)
-        findings += found
-        measures += counted
-        sentences.append(sentence)
-    if answers.puppet is not None:
-        found, counted = puppet_judged(answers.puppet, at.wall, args.puppet_max_age, grace)
-        findings += found
-        measures += counted
-        if answers.puppet.summary:
-            age = at.wall - answers.puppet.summary.last_run
-            sentences.append(f"puppet ran {_ago(max(0.0, age))}")
-    for application in applications:
-        seconds = application.grace
-        measures.append(
-            Measure(
-                label(application.name, "lag"), applied[application.name], "s",
-                _limit(seconds / 2), _limit(seconds), 0,
-            )
-        )  # fmt: skip
-    for endpoint in endpoints:
-        measures += _measured(answers.looks[endpoint.name], pasts[endpoint.name], args)
-    summary = "; ".join(sentence for sentence in sentences if sentence)
-    return Report(findings, measures, summary, remarks)
-
-
-def _current_names(version: Version, looks: Any, config: str) -> tuple[str, ...]:
-    """The names of a served version, the ETags that it has today among them."""
-    names = list(version.names)
-    for seen in looks:
-        if seen.config == config and seen.key == version.key and not seen.trouble:
-            names += names_of(seen)
-    return tuple(dict.fromkeys(names))
+        behind += one.lag != 0.0
+        grace = application.grace
+        name = label(application.name, "lag")
+        measures.append(Measure(name, one.lag, "s", _limit(grace / 2), _limit(grace), 0))
+    measures.insert(0, Measure("applied_behind", behind, minimum=0))
+    have = f"{len(applications) - behind} of {len(applications)} applications have it"
+    return Report(findings, measures, have)
 
 
 def _follow(finding: Finding, application: Application) -> Finding:
@@ -1353,7 +1357,6 @@ def _serving_summary(
     answers: Answers,
     pasts: Mapping[str, Remembered],
     configs: Sequence[str],
-    args: argparse.Namespace,
 ) -> str:
     looks = list(answers.looks.values())
     first = looks[0]
@@ -1391,20 +1394,18 @@ def _measured(seen: Served, past: Remembered, args: argparse.Namespace) -> list[
     ]
 
 
-def _files(
-    args: argparse.Namespace, answers: Answers, clock: float
-) -> tuple[list[Finding], list[Measure], str]:
+def _files(args: argparse.Namespace, answers: Answers, clock: float) -> Report:
     """The files here against the manifest."""
     shown_place = safe(args.manifest, 80)
     if isinstance(answers.manifest, str) or answers.manifest is None:
         text = f"the manifest {shown_place} {answers.manifest}"
-        return [Finding(CRITICAL, text, code="manifest")], [], ""
+        return Report([Finding(CRITICAL, text, code="manifest")])
     try:
         with deadline.doing("parsing the manifest"):
             manifest = manifests.parse(answers.manifest)
     except manifests.NotAManifest as why:
         text = f"{shown_place} is no manifest: {safe(str(why), 120)}"
-        return [Finding(CRITICAL, text, code="manifest")], [], ""
+        return Report([Finding(CRITICAL, text, code="manifest")])
     findings = []
     ages = [answers.manifest_age, manifest.made and max(0.0, clock - manifest.made)]
     age = max((each for each in ages if each is not None), default=None)
@@ -1445,11 +1446,8 @@ def _files(
         Measure(f"files_{kind}", sum(each.kind == kind for each in differ), minimum=0)
         for kind in disk.KINDS
     ]
-    return (
-        findings,
-        counted,
-        f"{_count(len(entries), 'file')} below {safe(root or '/', 60)} as in the manifest",
-    )
+    summary = f"{_count(len(entries), 'file')} below {safe(root or '/', 60)} as in the manifest"
+    return Report(findings, counted, summary)
 
 
 def _own_headers(args: argparse.Namespace) -> dict[str, str]:

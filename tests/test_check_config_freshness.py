@@ -839,7 +839,7 @@ SUMMARY = puppet.Summary(10_000.0, "v1", 0, True, 0, 0)
     ],
 )
 def test_puppets_last_run(run, clock, state, text) -> None:  # type: ignore[no-untyped-def]
-    findings, _ = check.puppet_judged(run, clock, 2 * HOUR, 8 * HOUR)
+    findings = check.puppet_judged(run, clock, 2 * HOUR, 8 * HOUR).findings
     assert [(f.state, f.text) for f in findings] == ([(state, text)] if state else [])
 
 
@@ -957,7 +957,7 @@ def test_rude_endpoints_end_in_time_and_in_little_memory(tmp_path: Path) -> None
         began, runs = time.monotonic(), {}
         for manner in texts:
             url = left.enter_context(Endpoint(manner=manner)).url
-            options = ["-t", "2s", "--state-dir", str(tmp_path / manner)]
+            options = ["-t", "4s", "--state-dir", str(tmp_path / manner)]
             runs[manner] = subprocess.Popen(
                 [sys.executable, "-c", PEAK, str(SCRIPT), url, *options],
                 stdout=subprocess.PIPE,
@@ -969,7 +969,7 @@ def test_rude_endpoints_end_in_time_and_in_little_memory(tmp_path: Path) -> None
             assert (runs[manner].returncode, text in out) == (2, True), out
             assert int(peak) < 64 * 1024
         # -t and one second, and what a loaded machine takes to start Python five times
-        assert time.monotonic() - began < 7
+        assert time.monotonic() - began < 10
 
 
 def test_many_endpoints_take_about_as_long_as_the_slowest(tmp_path: Path) -> None:
