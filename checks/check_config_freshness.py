@@ -34,7 +34,8 @@ Says:
   CRITICAL  rollback of --version-key; older than --max-age; 304 although the content is another
   CRITICAL  an application is behind for all of its grace; files differ from the manifest
   CRITICAL  Puppet's last run failed
-  UNKNOWN   not allowed to ask, no Last-Modified to judge by, a file that cannot be read
+  UNKNOWN   not allowed to ask, no Last-Modified to judge by, a file that cannot be read, or this
+            host too busy to ask anybody
 Measures:
   endpoints_readable  -  endpoints that served configuration
   endpoints_troubled  -  endpoints that did not
@@ -61,6 +62,7 @@ from __future__ import annotations
 
 import argparse
 import email.utils
+import functools
 import grp
 import hashlib
 import os
@@ -1421,8 +1423,7 @@ def _files(args: argparse.Namespace, answers: Answers, clock: float) -> Report:
     entries = [
         entry
         for entry in manifest.entries
-        if not disk.is_ignored(entry.path, args.ignore)
-        and opt.selected(entry.path, args.include, args.exclude)
+        if disk.is_selected(entry.path, args.include, args.exclude)
     ]
     places = {
         entry.path: Place(
@@ -1440,7 +1441,7 @@ def _files(args: argparse.Namespace, answers: Answers, clock: float) -> Report:
             answer = disk.OnDisk("?", trouble=str(answer))
         found[path] = answer
     differ = [each for entry in entries for each in disk.differences(entry, found[entry.path])]
-    differ += disk.extras(manifest, found, args.ignore)
+    differ += disk.extras(manifest, found, args.include, args.exclude)
     findings += disk.findings(differ, len(entries), root or "/")
     counted = [
         Measure(f"files_{kind}", sum(each.kind == kind for each in differ), minimum=0)
@@ -1484,9 +1485,8 @@ def _one_by_one(endpoints: Sequence[Endpoint], seconds: float) -> list[Endpoint]
     jobs: dict[str, Callable[[fetch.Line], list[str]]] = {}
     for endpoint in endpoints:
         parts = urlsplit(endpoint.url)
-        jobs[endpoint.name] = lambda line, parts=parts: fetch.addresses_of(  # type: ignore[misc]
-            str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80)
-        )
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        jobs[endpoint.name] = functools.partial(fetch.addresses_of, str(parts.hostname), port)
     with deadline.doing("looking up names"):
         found = fetch.all_at_once(jobs, seconds)
     apart = []
@@ -1720,11 +1720,9 @@ def options() -> argparse.ArgumentParser:
         help="an mtree(8) specification or the output of sha256sum, to hold files here against")
     add("--root", metavar="DIR",
         help="where the manifest's paths begin (default: its own '# tree:', or its directory)")
-    add("--ignore", action="append", type=opt.pattern, default=[], metavar="PATTERN",
-        help="paths or file names that do not matter, such as '*.dpkg-dist'; repeatable")
     add("--max-manifest-age", type=opt.duration, metavar="DURATION",
         help="CRITICAL when the manifest is older by Last-Modified or mtime (default: none)")
-    opt.add_selectors(made, "files of the manifest")
+    opt.add_selectors(made, "files of the manifest, by path or name,")
     add("--puppet", nargs="?", const="", metavar="FILE",
         help="judge Puppet's last run, by its last_run_summary.yaml (default: the usual places)")
     add("--puppet-max-age", type=opt.duration, default="2h", metavar="DURATION",

@@ -514,7 +514,7 @@ def all_at_once(
     return results
 
 
-def addresses_of(host: str, port: int) -> list[str]:
+def addresses_of(host: str, port: int, _: Line) -> list[str]:
     """Every address behind a name, in a stable order; NoAnswer."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -180,7 +180,7 @@ def run(place: Path, *args: str, **options: object) -> tuple[int, str]:
         text=True,
         check=False,
         timeout=60,
-        **options,  # type: ignore[call-overload]
+        **options,
     )
     assert done.stderr == ""
     return done.returncode, done.stdout
@@ -203,7 +203,7 @@ def header(url: str, name: str, *sent: str) -> str:
 
 
 @pytest.fixture
-def farm(needs, place, ended):  # type: ignore[no-untyped-def]
+def farm(needs, place, ended):
     needs("nginx", "apache2", "curl")
     now = time.time()
     servers = [
@@ -216,7 +216,7 @@ def farm(needs, place, ended):  # type: ignore[no-untyped-def]
     return servers
 
 
-def test_two_nginx_and_an_apache_have_three_etags_and_one_configuration(farm, place) -> None:  # type: ignore[no-untyped-def]
+def test_two_nginx_and_an_apache_have_three_etags_and_one_configuration(farm, place) -> None:
     a, b, c = farm
     assert len({header(server.url, "ETag") for server in farm}) == 3
     args = endpoints(a=a.url, b=b.url, c=c.url)
@@ -229,7 +229,7 @@ def test_two_nginx_and_an_apache_have_three_etags_and_one_configuration(farm, pl
     assert run(place, *args)[0] == 0
 
 
-def test_the_outage_on_both_is_critical_on_the_next_run_and_on_one_a_warning(farm, place) -> None:  # type: ignore[no-untyped-def]
+def test_the_outage_on_both_is_critical_on_the_next_run_and_on_one_a_warning(farm, place) -> None:
     a, b, _ = farm
     digest = f"add_header Repr-Digest 'sha-256=:{_b64(CONFIG)}:';"
     a.start(digest)
@@ -256,7 +256,7 @@ def _b64(body: bytes) -> str:
     return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 
-def test_a_deploy_that_reaches_only_one_node(farm, place) -> None:  # type: ignore[no-untyped-def]
+def test_a_deploy_that_reaches_only_one_node(farm, place) -> None:
     a, b, _ = farm
     args = endpoints(a=a.url, b=b.url)
     assert run(place, *args)[0] == 0
@@ -270,7 +270,7 @@ def test_a_deploy_that_reaches_only_one_node(farm, place) -> None:  # type: igno
     assert run(place, *args)[0] == 0
 
 
-def test_apache_with_forced_gzip_never_answers_304(farm, place) -> None:  # type: ignore[no-untyped-def]
+def test_apache_with_forced_gzip_never_answers_304(farm, place) -> None:
     a, _, c = farm
     c.start("SetEnv force-gzip\nSetOutputFilter DEFLATE\nFileETag MTime Size")
     assert header(c.url, "Content-Encoding") == "gzip"
@@ -280,7 +280,7 @@ def test_apache_with_forced_gzip_never_answers_304(farm, place) -> None:  # type
         assert "Remark: c answers 200 to its own ETag" in out
 
 
-def test_a_proxy_before_both_hides_that_there_are_two(farm, place, ended) -> None:  # type: ignore[no-untyped-def]
+def test_a_proxy_before_both_hides_that_there_are_two(farm, place, ended) -> None:
     a, b, _ = farm
     a.start("add_header X-Served-By node-a;")
     b.start("add_header X-Served-By node-b;")
@@ -303,7 +303,7 @@ def test_a_proxy_before_both_hides_that_there_are_two(farm, place, ended) -> Non
     assert (status, "lb answers HTTP 502" in out) == (2, True), out
 
 
-def test_the_stale_one_of_two_addresses_behind_one_name_is_named(needs, place, ended) -> None:  # type: ignore[no-untyped-def]
+def test_the_stale_one_of_two_addresses_behind_one_name_is_named(needs, place, ended) -> None:
     needs("nginx", "unshare")
     now = time.time()
     one = Server(ended, place, "one", "nginx")
@@ -364,7 +364,7 @@ def certificates(place: Path) -> None:
         )  # fmt: skip
 
 
-def test_tls_with_a_ca_of_our_own(needs, farm, place, ended) -> None:  # type: ignore[no-untyped-def]
+def test_tls_with_a_ca_of_our_own(needs, farm, place, ended) -> None:
     needs("openssl")
     a, b, _ = farm
     pki = place / "pki"
@@ -419,7 +419,7 @@ def mtree_of(root: Path) -> bytes:
     ).stdout
 
 
-def test_mtree_is_of_the_same_opinion(needs, place) -> None:  # type: ignore[no-untyped-def]
+def test_mtree_is_of_the_same_opinion(needs, place) -> None:
     needs("mtree")
     root = tree(place)
     spec = place / "app.mtree"
@@ -480,7 +480,7 @@ def puppet_apply(place: Path, code: str, *more: str) -> int:
     return done.returncode
 
 
-def test_a_puppet_run_that_skews_a_mode_reports_success_and_is_found(needs, place) -> None:  # type: ignore[no-untyped-def]
+def test_a_puppet_run_that_skews_a_mode_reports_success_and_is_found(needs, place) -> None:
     needs("puppet", "mtree", "setpriv")
     root = tree(place)
     spec = place / "app.mtree"
@@ -534,7 +534,7 @@ def test_a_puppet_run_that_skews_a_mode_reports_success_and_is_found(needs, plac
     assert run(place, "--puppet", str(summary))[0] == 2
 
 
-def test_a_puppet_run_that_fails_is_found(needs, place) -> None:  # type: ignore[no-untyped-def]
+def test_a_puppet_run_that_fails_is_found(needs, place) -> None:
     needs("puppet")
     code = f"file {{ '{place}/no/such/directory/file': content => 'x' }}"
     puppet_apply(place, code)

@@ -104,7 +104,10 @@ def differences(entry: manifests.Entry, found: OnDisk) -> list[Difference]:
 
 
 def extras(
-    manifest: manifests.Manifest, found: Mapping[str, OnDisk], ignore: Sequence[Pattern]
+    manifest: manifests.Manifest,
+    found: Mapping[str, OnDisk],
+    include: Sequence[Pattern] = (),
+    exclude: Sequence[Pattern] = (),
 ) -> list[Difference]:
     """What lies in directories that a complete manifest lists, and is not in it."""
     if not manifest.complete:
@@ -116,13 +119,18 @@ def extras(
             continue
         for name in found.get(entry.path, OnDisk()).names:
             path = posixpath.normpath(posixpath.join(entry.path, name))
-            if path not in listed and not is_ignored(path, ignore):
+            if path not in listed and is_selected(path, include, exclude):
                 extra.append(Difference("extra", f"{safe(path, 120)} is extra", path))
     return extra
 
 
-def is_ignored(path: str, ignore: Sequence[Pattern]) -> bool:
-    return any(each.matches(path) or each.matches(posixpath.basename(path)) for each in ignore)
+def is_selected(path: str, include: Sequence[Pattern], exclude: Sequence[Pattern]) -> bool:
+    """Whether a path counts; a pattern is held against the path and against the file's name."""
+
+    def matches(pattern: Pattern) -> bool:
+        return pattern.matches(path) or pattern.matches(posixpath.basename(path))
+
+    return (not include or any(map(matches, include))) and not any(map(matches, exclude))
 
 
 def findings(differ: Sequence[Difference], count: int, root: str) -> list[Finding]:
