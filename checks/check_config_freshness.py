@@ -660,9 +660,7 @@ def checksummed(
         if text and not seen.foreign
     }
     if missing and len(missing) == len(served):
-        who = f"from {_all(config, len(looks))}"
-        if len(looks) > 1:
-            who += f", {_names(list(missing))}"
+        who = f"from {_all(config, len(looks))}, {_names(list(missing))}"
         rest = list(missing)[1:]
         text = f"checksum data is missing {who}; {left}: {next(iter(missing.values()))}"
         more = tuple(f"{safe(name, 60)}: {missing[name]}" for name in rest)

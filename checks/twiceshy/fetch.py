@@ -293,11 +293,9 @@ class Asker:
             target = urljoin(url, place)
             if not _same_host(url, target):
                 # the host and path alone: login pages carry tokens in their query
-                host = urlsplit(target)
-                raise NoAnswer(
-                    "redirect",
-                    f"redirects to {safe(f'{host.hostname}{host.path}', 80)}, not followed",
-                )
+                parts = urlsplit(target)
+                where = f"{parts.hostname or parts.scheme}{parts.path}"
+                raise NoAnswer("redirect", f"redirects to {safe(where, 80)}, not followed")
             url = target
         raise NoAnswer("redirect", f"redirects more than {MOST_REDIRECTS} times")
 
@@ -444,7 +442,9 @@ def decoded(wire: bytes, coding: str, cap: int) -> bytes:
     body, rest = b"", wire
     try:
         while rest:
-            unpacker = zlib.decompressobj(47 if rest[:1] in (b"\x1f", b"\x78") else -15)
+            # "deflate" means zlib's format, and is sent raw by some all the same
+            is_raw = coding == "deflate" and rest[0] & 0x0F != 8
+            unpacker = zlib.decompressobj(-15 if is_raw else 47)
             body += unpacker.decompress(rest, cap + 1 - len(body))
             if len(body) > cap:
                 raise NoAnswer(
