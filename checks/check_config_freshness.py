@@ -408,21 +408,22 @@ def puppet_run(typed: str, clock: float) -> PuppetRun:
 
 @dataclass(frozen=True)
 class Place:
-    """A path to look at, the digests to compute, and whether to list it."""
+    """A path to look at, the digests to compute, whether to list it and whether to follow it."""
 
     path: str
     algorithms: tuple[str, ...] = ()
     listed: bool = False
+    followed: bool = False
 
     def __str__(self) -> str:
         return self.path
 
 
 def on_disk(place: Place) -> disk.OnDisk:
-    """One path as it is; links are not followed."""
+    """One path as it is."""
     path, algorithms, listed = place.path, place.algorithms, place.listed
     try:
-        seen = os.lstat(path)
+        seen = os.stat(path, follow_symlinks=place.followed)
     except (FileNotFoundError, NotADirectoryError):
         return disk.OnDisk()
     except OSError as error:
@@ -441,7 +442,7 @@ def on_disk(place: Place) -> disk.OnDisk:
         if kind == "dir" and listed:
             names = tuple(sorted(os.listdir(path)))
         if kind == "file" and algorithms:
-            found = _hashed(path, algorithms)
+            found = _hashed(path, algorithms, 0 if place.followed else os.O_NOFOLLOW)
     except OSError as error:
         trouble = error.strerror or "cannot be read"
     return disk.OnDisk(
@@ -450,9 +451,9 @@ def on_disk(place: Place) -> disk.OnDisk:
     )  # fmt: skip
 
 
-def _hashed(path: str, algorithms: tuple[str, ...]) -> dict[str, bytes]:
-    # a fifo may have taken the file's place since lstat: O_NONBLOCK does not wait for a writer
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _hashed(path: str, algorithms: tuple[str, ...], flags: int) -> dict[str, bytes]:
+    # a fifo may have taken the file's place since stat: O_NONBLOCK does not wait for a writer
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     sums = {name: hashlib.new(name) for name in algorithms}
     with open(descriptor, "rb", buffering=0) as file:
         while piece := file.read(1 << 18):
@@ -1428,6 +1429,8 @@ def _files(args: argparse.Namespace, answers: Answers, clock: float) -> Report:
             os.path.normpath(os.path.join(root or "/", entry.path)),
             tuple(sorted({each.algorithm for each in entry.checksums})),
             manifest.complete and not entry.ignored,
+            # mtree lists links as links, sha256sum has read what they point to
+            not manifest.complete,
         )
         for entry in entries
     }

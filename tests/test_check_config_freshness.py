@@ -763,6 +763,19 @@ def test_a_skewed_mode_is_named_first_and_an_unreadable_file_hides_nothing(tmp_p
     )
 
 
+def test_a_list_of_sha256sum_goes_through_links_as_sha256sum_does(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("a")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    hashed = hashlib.sha256(b"a").hexdigest()
+    sums = tmp_path / "SHA256SUMS"
+    sums.write_text(f"{hashed}  link\n{hashed}  real\n")
+    story = Story(tmp_path, "--manifest", str(sums))
+    assert story.run() == (0, f"2 files below {verdict.safe(str(tmp_path), 60)} as in the manifest")
+    sums.write_text(f"{hashed}  link\n{hashed}  dangling\n")
+    assert story.run()[1].endswith(": dangling is missing")
+
+
 def test_a_manifest_that_is_missing_or_old_is_critical(tmp_path: Path) -> None:
     with Endpoint(pages={"/m": b"#mtree\n. type=dir\n"}) as a:
         base = f"http://127.0.0.1:{a.port}"
