@@ -196,21 +196,27 @@ def serving(
         seen = _with_sidecar(asker, endpoint, args, seen)
     if not seen.etag:
         return seen
-    other = {past.key: past.etag, past.left_key: past.left_etag}
-    other.pop(seen.key, None)
-    another = next((etag for key, etag in other.items() if key and etag), NO_SUCH_ETAG)
+    another = next((etag for sha256, etag in past.etags if sha256 != seen.key), NO_SUCH_ETAG)
     if another == seen.etag and another.startswith("W/"):
         another = NO_SUCH_ETAG  # a weak one may stand for several contents
-    statuses = []
-    for etag in (seen.etag, another):
-        try:
-            again = asker.ask(endpoint.url, {"If-None-Match": etag})
-        except fetch.NoAnswer:
-            statuses.append(0)
-            continue
-        moved = again.status == 200 and again.body != answer.body
-        statuses.append(0 if moved and etag == seen.etag else again.status)
-    return replace(seen, own_etag=statuses[0], other_etag=statuses[1])
+    try:
+        own, body = _conditionally(asker, endpoint, seen.etag)
+        if own == 200 and body != seen.body:
+            return seen  # it has changed meanwhile, or several nodes are behind one name
+        other, _ = _conditionally(asker, endpoint, another)
+        for _ in range(2 if other == 304 and another != NO_SUCH_ETAG else 0):
+            # another node behind the same name may truly have the other version
+            if asker.ask(endpoint.url).body != seen.body:
+                return replace(seen, own_etag=own)
+            other = min(other, _conditionally(asker, endpoint, another)[0])
+    except fetch.NoAnswer:
+        return seen
+    return replace(seen, own_etag=own, other_etag=other)
+
+
+def _conditionally(asker: fetch.Asker, endpoint: Endpoint, etag: str) -> tuple[int, bytes]:
+    again = asker.ask(endpoint.url, {"If-None-Match": etag})
+    return again.status, again.body
 
 
 def _served(name: str, answer: fetch.Answer, args: argparse.Namespace) -> Served:
@@ -662,6 +668,9 @@ def checksummed(
     }
     if missing and len(missing) == len(served):
         who = f"from {_all(config, len(looks))}, {_names(list(missing))}"
+        if len(missing) < len(looks):
+            who = f"from {_names(list(missing))}, all that can be read of {len(looks)} endpoints"
+            who += _of(config)
         rest = list(missing)[1:]
         text = f"checksum data is missing {who}; {left}: {next(iter(missing.values()))}"
         more = tuple(f"{safe(name, 60)}: {missing[name]}" for name in rest)
@@ -748,9 +757,7 @@ class Order:
     by: str = ""
 
 
-def newest(
-    served: Sequence[Served], chronicle: Chronicle, pasts: Mapping[str, Remembered]
-) -> Order:
+def newest(served: Sequence[Served], chronicle: Chronicle) -> Order:
     """The newest of the versions that are served: by version field, by what was seen first, by
     Last-Modified, in this order."""
     keys = sorted({seen.key for seen in served})
@@ -780,7 +787,7 @@ def agreement(
     keys = {seen.key for seen in served}
     if len(keys) < 2:
         return []
-    order = newest(served, chronicle, pasts)
+    order = newest(served, chronicle)
     ahead = [seen for seen in served if seen.key == order.newest]
     apart = chronicle.apart or 0.0
     if not chronicle.known and order.by == "Last-Modified":
@@ -820,11 +827,11 @@ def _staleness(
     one, other = behind[0], ahead[0]
     past, their = _past(pasts, one), _past(pasts, other)
     versions = f" ({one.version} instead of {other.version})" if one.version else ""
-    returned = (
+    came_back = (
         past.key and past.key == other.key and one.key in {v.key for v in chronicle.versions}
     ) or (past.left_key == other.key and past.since is not None)
     name = safe(other.name, 50)
-    if returned and order.by != "Last-Modified":
+    if came_back and order.by != "Last-Modified":
         first = next((v.age for v in chronicle.versions if v.key == one.key), 0.0)
         back = f"again the version first seen {_ago(first)} (rollback)"
         return f"{back}, while {name} serves the newer{versions}"

@@ -53,9 +53,8 @@ class Remembered:
     good: float | None = None  # when it was last read
     kinds: tuple[str, ...] = ()  # of checksum data that it had
     kinds_seen: float | None = None
-    etag: str = ""
-    left_key: str = ""  # the version before, and its ETag
-    left_etag: str = ""
+    left_key: str = ""  # the version before
+    etags: tuple[tuple[str, str], ...] = ()  # (SHA-256 of the body, ETag), newest first
     version: str = ""  # the highest
     changes: tuple[float, ...] = ()  # ages of changes
 
@@ -147,9 +146,8 @@ class Memory:
             self._age(note.get("good")),
             tuple(note.get("kinds", ())),
             self._age(note.get("kinds_seen")),
-            note.get("etag", ""),
             note.get("left_key", ""),
-            note.get("left_etag", ""),
+            tuple((sha256, etag) for sha256, etag in note.get("etags", ())),
             note.get("version", ""),
             tuple(remembered.seconds_between(each.at, self._now) for each in changes),
         )
@@ -189,11 +187,15 @@ class Memory:
         note = dict(self._note(subject))
         if past.key != seen.key:
             if past.key:
-                note.update(left_key=past.key, left_etag=past.etag)
+                note.update(left_key=past.key)
                 self._history.remember(f"change {seen.name}", seen.key, self._now)
                 self._history.keep_newest(f"change {seen.name}", 60)
             note.update(key=seen.key, since=stamp)
-        note.update(good=stamp, etag=seen.etag)
+        note.update(good=stamp)
+        # not by key, which may stand for several bodies
+        sha256 = hashlib.sha256(seen.body).hexdigest()
+        before = [pair for pair in past.etags if pair[0] != sha256]
+        note.update(etags=[*([(sha256, seen.etag)] if seen.etag else []), *before][:2])
         kinds = kinds_of(seen)
         if kinds:
             note.update(kinds=sorted({*kinds, *past.kinds}))
