@@ -26,8 +26,8 @@ Says:
   WARNING   one of several endpoints cannot be read (--one-down), or lost its checksum data
   WARNING   an application is behind for half of its grace, or cannot say what it runs with
   WARNING   an application runs a configuration that was never published
-  WARNING   the same node is behind two names; slow (-w); stale in a cache; changed too often;
-            unchanged for longer than --expect-change; Puppet is disabled or has not run
+  WARNING   the same node is behind two names; slow (-w); stale in a cache; changed too often,
+            or in turn; unchanged for longer than --expect-change; Puppet is disabled or has not run
   CRITICAL  no endpoint can be read, or checksum data is missing from all
   CRITICAL  an endpoint serves what is no configuration, or what its checksum does not fit, twice
   CRITICAL  endpoints differ for longer than --sync-grace: which is stale and by how much
@@ -202,12 +202,13 @@ def serving(
     try:
         own, body = _conditionally(asker, endpoint, seen.etag)
         if own == 200 and body != seen.body:
-            return seen  # it has changed meanwhile, or several nodes are behind one name
+            # it has changed meanwhile; or, if it changes back, another node has answered
+            return replace(seen, flips=asker.ask(endpoint.url).body == seen.body)
         other, _ = _conditionally(asker, endpoint, another)
         for _ in range(2 if other == 304 and another != NO_SUCH_ETAG else 0):
             # another node behind the same name may truly have the other version
             if asker.ask(endpoint.url).body != seen.body:
-                return replace(seen, own_etag=own)
+                return replace(seen, own_etag=own, flips=True)
             other = min(other, _conditionally(asker, endpoint, another)[0])
     except fetch.NoAnswer:
         return seen
@@ -724,13 +725,16 @@ def checksummed(
 
 
 def conditional(seen: Served, not_modified: State) -> tuple[list[Finding], list[str]]:
-    """Whether If-None-Match tells clients the truth. ETags of two nodes are never compared."""
+    """Whether If-None-Match tells one node's clients the truth; two nodes' are never compared."""
     findings: list[Finding] = []
     remarks: list[str] = []
     if seen.other_etag == 304:
         text = f"{_name(seen)} answers 304 to clients that hold another version (freeze): they "
         text += "never learn of a change"
         findings.append(Finding(CRITICAL, text, (), seen.retry, "freeze-304"))
+    if seen.flips:
+        text = f"{_name(seen)} serves two versions in turn: several nodes behind one name?"
+        findings.append(Finding(WARNING, text, code="flapping"))
     if seen.own_etag == 200:
         text = f"{_name(seen)} answers 200 to its own ETag {safe(seen.etag, 40)}, never 304"
         if not_modified is OK:

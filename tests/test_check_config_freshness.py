@@ -247,7 +247,7 @@ def test_an_etag_that_stays_the_same_over_a_change_is_a_freeze(tmp_path: Path) -
         assert (status, "304 to clients that hold another version" in text) == (2, True)
 
 
-def test_two_nodes_behind_one_name_are_no_freeze(tmp_path: Path) -> None:
+def test_two_nodes_behind_one_name_are_said_and_are_no_freeze(tmp_path: Path) -> None:
     with Endpoint() as lb:
         bodies = {0: b'{"version": 1}', 1: b'{"version": 2}'}
         story = Story(tmp_path, *named(lb=lb))
@@ -258,7 +258,11 @@ def test_two_nodes_behind_one_name_are_no_freeze(tmp_path: Path) -> None:
 
             lb.after = balanced
             for _ in range(3):
-                assert story.after(HOUR)[0] == 0
+                status, text = story.after(HOUR)
+                assert (status, text) == (
+                    1,
+                    "lb serves two versions in turn: several nodes behind one name?",
+                ) or (status == 0 and "304" not in story.check.output())
 
 
 def test_canonical_json_does_not_confuse_the_etags(tmp_path: Path) -> None:
@@ -328,7 +332,7 @@ def test_a_return_to_an_older_version_is_remarked(tmp_path: Path) -> None:
         story.run()
         old, a.body = a.body, b'{"version": 2}'
         assert story.after(DAY)[0] == 0
-        assert not story.check.remarks[:-1]
+        assert not story.check.remarks
         a.body = old
         for _ in range(2):
             assert story.after(DAY)[0] == 0
@@ -995,22 +999,27 @@ def test_rude_endpoints_end_in_time_and_in_little_memory(tmp_path: Path) -> None
         "bomb": f"sends endless data: {len(bomb()) / 1024:.1f}KiB of gzip unpack to more than 4MiB",
     }
     with contextlib.ExitStack() as left:
-        began, runs = time.monotonic(), {}
-        for manner in texts:
-            url = left.enter_context(Endpoint(manner=manner)).url
-            options = ["-t", "4s", "--state-dir", str(tmp_path / manner)]
-            runs[manner] = subprocess.Popen(
-                [sys.executable, "-c", PEAK, str(SCRIPT), url, *options],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        for manner, text in texts.items():
-            out, peak = runs[manner].communicate(timeout=30)
-            assert (runs[manner].returncode, text in out) == (2, True), out
-            assert int(peak) < 64 * 1024
-        # -t and one second, and what a loaded machine takes to start Python five times
-        assert time.monotonic() - began < 10
+        urls = {manner: left.enter_context(Endpoint(manner=manner)).url for manner in texts}
+        for _ in range(5):
+            began = time.monotonic()
+            runs = {
+                manner: subprocess.Popen(
+                    [sys.executable, "-c", PEAK, str(SCRIPT), url, "-t", "3s"],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                for manner, url in urls.items()
+            }
+            told = {manner: runs[manner].communicate(timeout=30) for manner in texts}
+            # -t and one second, and what a loaded machine takes to start Python five times
+            assert time.monotonic() - began < 15
+            if not any("this host is too busy" in out for out, _ in told.values()):
+                break
+    for manner, text in texts.items():
+        out, peak = told[manner]
+        assert (runs[manner].returncode, text in out) == (2, True), out
+        assert int(peak) < 64 * 1024
 
 
 def test_many_endpoints_take_about_as_long_as_the_slowest(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Served:
     foreign: str = ""  # the sidecar is for another file: a sentence
     own_etag: int = 0  # status for If-None-Match with the ETag that it just gave; 0: not asked
     other_etag: int = 0  # status for that of another version
+    flips: bool = False  # asked again at once, it served something else, and then this again
 
     @property
     def config(self) -> str:
