@@ -218,6 +218,30 @@ def touch(path: Path, now: float) -> str:
     return ""
 
 
+class Forgetful:
+    """A history that has no place: it remembers nothing and says so, every time."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        self.remark = ""
+
+    def __enter__(self) -> Forgetful:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def note(self, subject: str) -> Any:
+        return None
+
+    def write_note(self, subject: str, value: Any, at: history.Stamp) -> None:
+        pass
+
+    def save(self) -> Finding | None:
+        why = self.why if "history" in self.why else f"no history: {self.why}"
+        return Finding(UNKNOWN, why)
+
+
 # What it means
 
 
@@ -519,7 +543,14 @@ def plan(
 
     def look() -> Report:
         understood(args)
-        with history.History.open("monitor_liveness", args.state_dir) as memory:
+        try:
+            memory: history.History | Forgetful = history.History.open(
+                "monitor_liveness", args.state_dir
+            )
+        except CheckError as error:
+            # A monitor that has hung must not hide behind a state directory of ours.
+            memory = Forgetful(str(error))
+        with memory:
             return _report(args, memory, now(), table, slept())
 
     return verdict.Check("monitor_liveness", look, timeout=args.timeout, verbose=args.verbose)
@@ -552,7 +583,7 @@ def _wishes(args: argparse.Namespace) -> Wishes:
 
 def _report(
     args: argparse.Namespace,
-    memory: history.History,
+    memory: history.History | Forgetful,
     at: history.Stamp,
     table: Callable[[], Sequence[Process]],
     slept: float,
@@ -628,7 +659,7 @@ def _looked(
     wishes: Wishes,
     clock: Clock,
     running: Sequence[Process],
-    memory: history.History,
+    memory: history.History | Forgetful,
     at: history.Stamp,
     place: str,
 ) -> Seen:
@@ -655,7 +686,7 @@ def _may_look_again() -> bool:
 
 def _gone(
     args: argparse.Namespace,
-    memory: history.History,
+    memory: history.History | Forgetful,
     targets: Sequence[Target],
     clock: Clock,
     at: history.Stamp,

@@ -45,7 +45,7 @@ from twiceshy.monitors import (
     unseen,
 )
 from twiceshy.monitors.processes import Process
-from twiceshy.plugin import CheckError
+from twiceshy.plugin import WARNING, CheckError
 from twiceshy.verdict import Measure, label, safe
 
 PORT = 5665
@@ -85,6 +85,8 @@ ATTRIBUTES = (
     "paused",
     "zone",
 )
+# A query whose filter does not fit into a URL (doc/12-icinga2-api.md, "Requests").
+OVERRIDE = {"X-HTTP-Method-Override": "GET"}
 EXECUTED = (
     "service.last_check_result && service.last_check_result.active "
     "&& typeof(service.last_check_result.command) == Array && service.last_check > cut"
@@ -346,6 +348,7 @@ def _executed(
 
 
 def _ask(url: str, wishes: Wishes, post: dict[str, Any] | None = None) -> asking.Answer:
+    is_query = post is not None and "/v1/objects/" in url
     answer = asking.fetch(
         url,
         wishes.probe_seconds,
@@ -356,9 +359,8 @@ def _ask(url: str, wishes: Wishes, post: dict[str, Any] | None = None) -> asking
         # Without a login there is nothing to give away to an impostor.
         insecure=wishes.insecure or not wishes.user,
         post=post,
-        headers={"X-HTTP-Method-Override": "GET"}
-        if post is not None and "/objects/" in url
-        else {},
+        # Without just this Accept a POST is answered with 400.
+        headers={"Accept": "application/json", **(OVERRIDE if is_query else {})},
     )
     if answer.status == 404:
         raise asking.Trouble("permission", "the API says 404: no objects found")
@@ -482,7 +484,8 @@ def _processes(seen: Sight) -> list[Organ]:
     ):
         organ = stopped_organ([process], role) if process else None
         if organ:
-            organs.append(replace(organ, text=f"{organ.text}; {consequence}"))
+            state = WARNING if process is seen.umbrella else organ.state
+            organs.append(replace(organ, text=f"{organ.text}; {consequence}", state=state))
     if seen.umbrella is not None and seen.worker is None and seen.app is None:
         organs.append(
             dead("worker", "is not there: nothing runs under the umbrella process", RESTART)

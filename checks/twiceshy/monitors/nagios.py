@@ -625,7 +625,9 @@ def _absent(seen: Sight) -> Organ | None:
         )
     if seen.echo_trouble[0] == "refused" or seen.status is not None:
         return dead(
-            "main process", "is not running: it was killed, its status file was left behind"
+            "main process",
+            "is not running: it was killed, its status file was left behind",
+            is_fleeting=True,
         )
     return dead(
         "main process",
@@ -661,7 +663,8 @@ def _main_loop(seen: Sight, clock: Clock, restart: str) -> Organ:
         return unseen(
             "main loop", f"cannot be asked: {text}; add the check's user to the group of the socket"
         )
-    return dead("main loop", f"does not answer: {text}", restart)
+    # A reload takes the socket away for a moment.
+    return dead("main loop", f"does not answer: {text}", restart, is_fleeting=True)
 
 
 def _state_file_trouble(seen: Sight, is_young: bool, restart: str) -> Organ:

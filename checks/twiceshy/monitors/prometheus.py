@@ -270,7 +270,8 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
         ("prometheus_notifications_dropped_total", "prometheus_notifications_errors_total"),
         wishes,
     )
-    if lost and not is_young:
+    # A start or a reload drops a few, before Alertmanager is discovered: two looks in a row count.
+    if lost and wishes.remembered.get("lost") and not is_young:
         organs.append(
             poor(
                 "notifications",
@@ -292,6 +293,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
         started=started,
         facts={
             **facts,
+            "lost": lost,
             "appended": total(metrics, "prometheus_tsdb_head_samples_appended_total"),
             "at": clock.now,
         },
