@@ -538,8 +538,9 @@ def plan(
     now: Callable[[], history.Stamp] = history.now,
     table: Callable[[], Sequence[Process]] = processes.all_of_host,
     slept: Callable[[], float] = slept_seconds,
+    pause: Callable[[float], None] = time.sleep,
 ) -> verdict.Check:
-    """The check; `now`, `table`, `slept` are the clock, the process table, the time suspended."""
+    """The check; `now`, `table`, `slept` are clock, process table, time suspended."""
 
     def look() -> Report:
         understood(args)
@@ -551,7 +552,7 @@ def plan(
             # A monitor that has hung must not hide behind a state directory of ours.
             memory = Forgetful(str(error))
         with memory:
-            return _report(args, memory, now(), table, slept())
+            return _report(args, memory, now(), table, slept(), pause)
 
     return verdict.Check("monitor_liveness", look, timeout=args.timeout, verbose=args.verbose)
 
@@ -587,6 +588,7 @@ def _report(
     at: history.Stamp,
     table: Callable[[], Sequence[Process]],
     slept: float,
+    pause: Callable[[float], None],
 ) -> Report:
     machine = memory.note("machine") or {}
     resting = naps(machine, at.boot, slept, at.wall)
@@ -609,7 +611,7 @@ def _report(
     place = "" if not (args.url or args.host) else f" {args.url or args.host}:{args.port or ''}"
     looked = [_looked(t, wishes, clock, running, memory, at, place) for t in targets]
     if any(_is_fleeting(seen) for seen in looked) and _may_look_again():
-        time.sleep(SECOND_LOOK_SECONDS)
+        pause(SECOND_LOOK_SECONDS)
         running = table()
         again = {t.name: t for t in with_distinct_names(targets_of(args, running))}
         clock = Clock(at.wall + SECOND_LOOK_SECONDS, clock.naps)
@@ -620,7 +622,7 @@ def _report(
             for t, seen in zip(targets, looked)
         ]
     if not args.monitor:
-        looked += _gone(args, memory, targets, clock, at, table)
+        looked += _gone(args, memory, targets, clock, at, table, pause)
     findings = [finding(seen, args.missing, planned) for seen in looked]
     if not looked:
         findings.append(
@@ -691,6 +693,7 @@ def _gone(
     clock: Clock,
     at: history.Stamp,
     table: Callable[[], Sequence[Process]],
+    pause: Callable[[float], None],
 ) -> list[Seen]:
     """Monitors of earlier looks that do not run any more; remembers those that do."""
     before: dict[str, Any] = dict(memory.note("running") or {})
@@ -698,7 +701,7 @@ def _gone(
     lost = gone(before, [target.name for target in targets], args, clock)
     if any(seen for _, seen in lost) and _may_look_again():
         # Between the old process and the new one of a restart there is none.
-        time.sleep(SECOND_LOOK_SECONDS)
+        pause(SECOND_LOOK_SECONDS)
         names = [target.name for target in with_distinct_names(targets_of(args, table()))]
         lost = gone(before, [*names, *here], args, clock)
     for name, seen in lost:
