@@ -133,11 +133,15 @@ def slept_seconds() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
-def look_at(target: Target, wishes: Wishes, clock: Clock, table: Sequence[Process]) -> Seen:
+def look_at(
+    target: Target, wishes: Wishes, clock: Callable[[], Clock], table: Sequence[Process]
+) -> Seen:
     """A monitor seen and judged; what cannot be asked at all is one organ that says so."""
     module = module_of(target.kind)
     try:
-        seen: Seen = module.judged(module.sight(target, wishes, table), wishes, clock)
+        sight = module.sight(target, wishes, table)
+        # The clock is read after the asking, which may take seconds: else what is new lies ahead.
+        seen: Seen = module.judged(sight, wishes, clock())
     except CheckError as error:
         return Seen(target.name, (unseen("cannot", f"be judged: {error}"),))
     return seen
@@ -314,13 +318,13 @@ def gone(
     One whose configuration has gone with it was removed on purpose.
     """
     lost: list[tuple[str, Seen | None]] = []
-    for name, note in before.items():
-        if name in here:
+    for identity, note in before.items():
+        if identity in here:
             continue
-        config = note.get("config") or ""
+        name, config = note.get("name") or note["kind"], note.get("config") or ""
         is_removed = bool(config) and not os.path.lexists(config)
         if is_removed or not opt.selected(name, args.include, args.exclude):
-            lost.append((name, None))
+            lost.append((identity, None))
             continue
         age = clock.age(float(note.get("at", 0)))
         organ = dead(
@@ -330,8 +334,13 @@ def gone(
             is_fleeting=True,
             is_planned=True,
         )
-        lost.append((name, Seen(name, (organ,), absent=True)))
+        lost.append((identity, Seen(name, (organ,), absent=True)))
     return lost
+
+
+def identity_of(target: Target) -> str:
+    """What stays the same of an instance when others come and go: its kind and configuration."""
+    return f"{target.kind} {target.config or target.url or target.port or ''}".rstrip()
 
 
 # How it is told
@@ -552,7 +561,7 @@ def plan(
             # A monitor that has hung must not hide behind a state directory of ours.
             memory = Forgetful(str(error))
         with memory:
-            return _report(args, memory, now(), table, slept(), pause)
+            return _report(args, memory, now, table, slept(), pause)
 
     return verdict.Check("monitor_liveness", look, timeout=args.timeout, verbose=args.verbose)
 
@@ -585,11 +594,12 @@ def _wishes(args: argparse.Namespace) -> Wishes:
 def _report(
     args: argparse.Namespace,
     memory: history.History | Forgetful,
-    at: history.Stamp,
+    now: Callable[[], history.Stamp],
     table: Callable[[], Sequence[Process]],
     slept: float,
     pause: Callable[[float], None],
 ) -> Report:
+    at = now()
     machine = memory.note("machine") or {}
     resting = naps(machine, at.boot, slept, at.wall)
     memory.write_note(
@@ -602,26 +612,29 @@ def _report(
         },
         at,
     )
-    clock = Clock(at.wall, tuple(resting))
+
+    def looked_at(target: Target) -> Seen:
+        return _looked(
+            target, wishes, lambda: Clock(now().wall, tuple(resting)), running, memory, at, place
+        )
+
     planned = maintenance(args.maintenance, args.maintenance_max, at.wall)
     wishes = _wishes(args)
     running = table()
     targets = with_distinct_names(targets_of(args, running))
     # Two definitions for two hosts share a history file, and must not share what it remembers.
     place = "" if not (args.url or args.host) else f" {args.url or args.host}:{args.port or ''}"
-    looked = [_looked(t, wishes, clock, running, memory, at, place) for t in targets]
+    looked = [looked_at(target) for target in targets]
     if any(_is_fleeting(seen) for seen in looked) and _may_look_again():
         pause(SECOND_LOOK_SECONDS)
         running = table()
         again = {t.name: t for t in with_distinct_names(targets_of(args, running))}
-        clock = Clock(at.wall + SECOND_LOOK_SECONDS, clock.naps)
         looked = [
-            _looked(again.get(t.name, t), wishes, clock, running, memory, at, place)
-            if _is_fleeting(seen)
-            else seen
-            for t, seen in zip(targets, looked)
+            looked_at(again.get(target.name, target)) if _is_fleeting(seen) else seen
+            for target, seen in zip(targets, looked)
         ]
     if not args.monitor:
+        clock = Clock(at.wall, tuple(resting))
         looked += _gone(args, memory, targets, clock, at, table, pause)
     findings = [finding(seen, args.missing, planned) for seen in looked]
     if not looked:
@@ -659,7 +672,7 @@ def _report(
 def _looked(
     target: Target,
     wishes: Wishes,
-    clock: Clock,
+    clock: Callable[[], Clock],
     running: Sequence[Process],
     memory: history.History | Forgetful,
     at: history.Stamp,
@@ -671,7 +684,7 @@ def _looked(
     with deadline.doing(f"looking at {target.name}"):
         seen = look_at(target, replace(wishes, remembered=before), clock, running)
     settled, starts = never_settled(
-        before.get("start") or {}, seen.started, wishes.startup_grace, clock
+        before.get("start") or {}, seen.started, wishes.startup_grace, clock()
     )
     memory.write_note(subject, {**before, **seen.facts, "start": starts}, at)
     return replace(seen, organs=(settled, *seen.organs)) if settled else seen
@@ -697,19 +710,22 @@ def _gone(
 ) -> list[Seen]:
     """Monitors of earlier looks that do not run any more; remembers those that do."""
     before: dict[str, Any] = dict(memory.note("running") or {})
-    here = {target.name: target for target in targets if target.main is not None}
-    lost = gone(before, [target.name for target in targets], args, clock)
+    here = {identity_of(target): target for target in targets if target.main is not None}
+    if at.uptime < args.startup_grace:
+        return []  # the machine has just booted, and may not have got to it yet
+    lost = gone(before, [identity_of(target) for target in targets], args, clock)
     if any(seen for _, seen in lost) and _may_look_again():
         # Between the old process and the new one of a restart there is none.
         pause(SECOND_LOOK_SECONDS)
-        names = [target.name for target in with_distinct_names(targets_of(args, table()))]
-        lost = gone(before, [*names, *here], args, clock)
-    for name, seen in lost:
+        again = [identity_of(target) for target in targets_of(args, table())]
+        lost = gone(before, [*again, *here], args, clock)
+    for identity, seen in lost:
         if seen is None:
-            del before[name]
-    for name, target in here.items():
-        before[name] = {
+            del before[identity]
+    for identity, target in here.items():
+        before[identity] = {
             "kind": target.kind,
+            "name": target.name,
             "config": str(target.config) if target.config else "",
             "at": at.wall,
         }

@@ -209,7 +209,8 @@ def with_distinct_names(targets: Sequence[Target]) -> list[Target]:
     """Two Nagioses on a host become nagios and nagios-2, unless their configs tell them apart."""
     seen: dict[str, int] = {}
     distinct: list[Target] = []
-    for target in targets:
+    # By configuration and not by pid, or a restart would exchange two names, and their graphs.
+    for target in sorted(targets, key=lambda t: (list(KNOWN).index(t.kind), str(t.config), t.url)):
         seen[target.name] = seen.get(target.name, 0) + 1
         if seen[target.name] > 1:
             target = Target(
@@ -289,7 +290,13 @@ def age_measures(
 ) -> tuple[Measure, ...]:
     """The measures that monitors have in common; what is None is left out."""
     return (
-        Measure(label(name, "executed_age"), age, "s", critical=age_limit(limit), minimum=0),
+        Measure(
+            label(name, "executed_age"),
+            None if age is None else max(0.0, age),
+            "s",
+            critical=age_limit(limit),
+            minimum=0,
+        ),
         Measure(label(name, "probe_time"), probe_seconds, "s", minimum=0),
         Measure(label(name, "executed_rate"), rate, minimum=0),
         Measure(label(name, "overdue"), overdue, minimum=0),

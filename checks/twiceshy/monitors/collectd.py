@@ -108,7 +108,9 @@ def found(table: Sequence[Process]) -> list[Target]:
         Target(
             kind="collectd",
             name="collectd",
-            config=Path(processes.option_of(process.argv, "-C") or CONFIGS[0]),
+            config=Path(
+                processes.path_of(process, processes.option_of(process.argv, "-C")) or CONFIGS[0]
+            ),
             main=process,
             processes=(process,),
         )

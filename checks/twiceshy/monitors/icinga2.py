@@ -625,7 +625,7 @@ def _measures(seen: Sight, clock: Clock, limit: float | None) -> tuple[Measure, 
     return (
         Measure(
             label(seen.name, "executed_age"),
-            clock.age(newest) if newest is not None else None,
+            max(0.0, clock.age(newest)) if newest is not None else None,
             "s",
             critical=Limit.parse(f"{limit:.0f}s", unit=units.duration) if limit else None,
             minimum=0,

@@ -136,7 +136,9 @@ def found(table: Sequence[Process]) -> list[Target]:
         Target(
             kind="monit",
             name="monit",
-            config=Path(processes.option_of(process.argv, "-c") or "/etc/monit/monitrc"),
+            config=Path(
+                processes.path_of(process, processes.option_of(process.argv, "-c")) or CONFIGS[0]
+            ),
             main=process,
             processes=(process,),
         )
@@ -179,7 +181,11 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
             raise asking.Trouble("strange", f"HTTP {answer.status}")
         state = parse_state(answer.body)
     except asking.Trouble as trouble:
-        return Sight(target.name, url, trouble=(trouble.kind, trouble.text), main=target.main)
+        kind, text = trouble.kind, trouble.text
+        if kind == "refused" and target.main and not (door.port or target.url or target.port):
+            # That port was only the usual one: its control file is not ours to read.
+            kind, text = "forbidden", f"{text}, and its control file cannot be read (--url)"
+        return Sight(target.name, url, trouble=(kind, text), main=target.main)
     return Sight(
         target.name,
         url,

@@ -382,7 +382,7 @@ def found(table: Sequence[Process]) -> list[Target]:
         Target(
             kind="naemon" if main.program == "naemon" else "nagios",
             name="naemon" if main.program == "naemon" else "nagios",
-            config=Path(config_of(main)),
+            config=Path(processes.path_of(main, config_of(main))),
             main=main,
             processes=tuple(processes.family_of(main.pid, table)),
         )
@@ -631,7 +631,9 @@ def _absent(seen: Sight) -> Organ | None:
         )
     return dead(
         "main process",
-        f"is not running ({seen.status_trouble[1] or 'no status file'}: stopped or never started)",
+        "is not running: there is no such process"
+        if seen.status_trouble[0] == "denied"
+        else f"is not running ({seen.status_trouble[1]}: stopped or never started)",
         is_fleeting=True,
         is_planned=True,
     )
@@ -884,14 +886,14 @@ def _measures(seen: Sight, clock: Clock, limit: float | None) -> tuple[Measure, 
     return (
         Measure(
             label(seen.name, "executed_age"),
-            clock.age(newest) if newest else None,
+            max(0.0, clock.age(newest)) if newest else None,
             "s",
             critical=Limit.parse(f"{limit:.0f}s", unit=units.duration) if limit else None,
             minimum=0,
         ),
         Measure(
             label(seen.name, "status_age"),
-            clock.age(status.created) if status else None,
+            max(0.0, clock.age(status.created)) if status else None,
             "s",
             critical=Limit.parse(
                 f"{3 * seen.config.status_update_interval + 5:.0f}s", unit=units.duration

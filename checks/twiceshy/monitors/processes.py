@@ -143,3 +143,16 @@ def option_of(argv: Sequence[str], *names: str) -> str:
             ):
                 return word[2:]
     return ""
+
+
+def path_of(process: Process, path: str) -> str:
+    """A path on a daemon's command line, which may be relative to where it was started.
+
+    Only its own user and root may know where; else it stays as it is.
+    """
+    if not path or path.startswith("/"):
+        return path
+    try:
+        return os.path.join(os.readlink(f"/proc/{process.pid}/cwd"), path)
+    except OSError:
+        return path
