@@ -124,9 +124,9 @@ class Side:
 
 
 class Nagios(Side):
-    """Nagios 4 with an active service every three seconds and a passive one."""
+    """Nagios 4 with an active service every two seconds and a passive one."""
 
-    interval = 3
+    interval = 2
 
     @property
     def config(self) -> Path:
@@ -250,9 +250,9 @@ define service{{
 
 
 class Icinga(Side):
-    """Icinga 2 with its API, a plugin and built-in checks every three seconds."""
+    """Icinga 2 with its API, a plugin and built-in checks every two seconds."""
 
-    interval = 3
+    interval = 2
 
     def __init__(self, place: Path, bind: str = "127.0.0.1") -> None:
         super().__init__(place)
@@ -299,12 +299,12 @@ object ApiUser "watch" {{
 }}
 object ApiUser "little" {{ password = "seen"; permissions = [ "status/query" ] }}
 object CheckCommand "true" {{ command = [ "/bin/true" ] }}
-object Host "here" {{ check_command = "dummy"; check_interval = 3s }}
+object Host "here" {{ check_command = "dummy"; check_interval = {self.interval}s }}
 object Service "pulse" {{
-  host_name = "here"; check_command = "true"; check_interval = 3s; retry_interval = 3s
+  host_name = "here"; check_command = "true"; check_interval = {self.interval}s; retry_interval = {self.interval}s
 }}
 object Service "built-in" {{
-  host_name = "here"; check_command = "icinga"; check_interval = 3s; retry_interval = 3s
+  host_name = "here"; check_command = "icinga"; check_interval = {self.interval}s; retry_interval = {self.interval}s
 }}
 object Service "canary" {{
   host_name = "here"; check_command = "dummy"; enable_active_checks = false
