@@ -30,6 +30,7 @@ from twiceshy.monitors import (
     with_distinct_names,
     zabbix,
 )
+from twiceshy.monitors.processes import Process
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, State
 
 NOW = 1_000_000.0
@@ -342,6 +343,34 @@ HANGING = replace(SERVICE, last_check=NOW - 300, next_check=NOW - 240)
 )  # fmt: skip
 def test_icinga(sight: icinga2.Sight, state: State, words: str) -> None:
     assert worst(icinga2.judged(sight, WISHES, CLOCK)) == (state, words)
+
+
+def icinga_family(*pids_and_parents: tuple[int, int]) -> list[Process]:
+    return [
+        process(pid, "/x/icinga2", "daemon", parent=parent, started=NOW - 9000 + pid)
+        for pid, parent in pids_and_parents
+    ]
+
+
+def pids(*found: Process | None) -> list[int]:
+    return [each.pid if each else 0 for each in found]
+
+
+def test_the_three_processes_of_icinga_and_a_reload_with_two_workers() -> None:
+    assert pids(*icinga2.roles(icinga_family((1, 0), (2, 1), (3, 2)))) == [1, 2, 3]
+    reload = icinga_family((1, 0), (2, 1), (4, 1), (3, 2))
+    assert pids(*icinga2.roles(reload)) == [1, 2, 3]
+    assert pids(*icinga2.roles([*reload, *icinga_family((5, 4))])) == [1, 4, 5]
+
+
+def test_an_icinga_whose_umbrella_was_killed_is_critical_though_its_orphans_work() -> None:
+    _, worker, spawner = icinga2.roles(icinga_family((2, 0), (3, 2)))
+    orphans = replace(ICINGA, worker=worker, spawner=spawner)
+    assert worst(icinga2.judged(orphans, WISHES, CLOCK)) == (
+        CRITICAL,
+        "umbrella process is gone, it was killed: an orphaned worker goes on (pid 2), which "
+        "nothing reloads nor restarts",
+    )
 
 
 # Prometheus and Alertmanager

@@ -399,6 +399,19 @@ def test_a_canary_comes_back_by_the_api_at_once(icinga: Icinga) -> None:
     assert (status, "intake brought the canary back" in output) == (0, True), output
 
 
+def test_a_killed_icinga_umbrella_is_critical_though_its_orphans_go_on_checking() -> None:
+    present("icinga2", "openssl")
+    with directory() as place, living(Icinga(place)) as side:
+        assert isinstance(side, Icinga)
+        umbrella, worker, _ = side.roles()
+        os.kill(umbrella, signal.SIGKILL)
+        assert side.process
+        side.process.wait(10)
+        status, output = check("--include", "icinga2*", "--startup-grace", "1s", "--learning", "ok")
+        assert status == 2, output
+        assert f"an orphaned worker goes on (pid {worker})" in output
+
+
 # The others
 
 

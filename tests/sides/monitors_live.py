@@ -301,10 +301,12 @@ object ApiUser "little" {{ password = "seen"; permissions = [ "status/query" ] }
 object CheckCommand "true" {{ command = [ "/bin/true" ] }}
 object Host "here" {{ check_command = "dummy"; check_interval = {self.interval}s }}
 object Service "pulse" {{
-  host_name = "here"; check_command = "true"; check_interval = {self.interval}s; retry_interval = {self.interval}s
+  host_name = "here"; check_command = "true"
+  check_interval = {self.interval}s; retry_interval = {self.interval}s
 }}
 object Service "built-in" {{
-  host_name = "here"; check_command = "icinga"; check_interval = {self.interval}s; retry_interval = {self.interval}s
+  host_name = "here"; check_command = "icinga"
+  check_interval = {self.interval}s; retry_interval = {self.interval}s
 }}
 object Service "canary" {{
   host_name = "here"; check_command = "dummy"; enable_active_checks = false

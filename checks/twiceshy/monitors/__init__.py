@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import email.utils
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -253,6 +254,9 @@ def unanswered(kind: str, text: str, next: str = "", has_login: bool = False) ->
         return (unseen if "CA unknown" in text else poor)("main loop", text, next)
     if kind == "strange":
         return dead("main loop", f"answers nonsense: {text}", next)
+    host = re.search(r"(?:https?://|^)([^/:\s]+)", text)
+    if kind == "unreachable" and host:
+        next = f"ping -c 3 {host.group(1)}; ip route get {host.group(1)}"  # noqa: A001
     return dead(
         "main loop",
         f"does not answer: {text}",

@@ -150,7 +150,8 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
             )
         )
     failed, facts = grown(metrics, ("alertmanager_notifications_failed_total",), wishes)
-    if failed:
+    # One that is tried again with success is no outage: two looks in a row count.
+    if failed and wishes.remembered.get("failed"):
         organs.append(poor("notifications", f"fail: {failed:.0f} since the last look", RESTART))
     peers = first(metrics, "alertmanager_cluster_members")
     before = wishes.remembered.get("members")
@@ -163,5 +164,5 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
         tuple(organs),
         age_measures(seen.name, None, None, seen.probe_seconds),
         started=started,
-        facts={**facts, "watchdog": was_there or latest > 0, "members": peers},
+        facts={**facts, "failed": failed, "watchdog": was_there or latest > 0, "members": peers},
     )

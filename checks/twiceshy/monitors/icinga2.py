@@ -404,14 +404,24 @@ def _canary(url: str, wishes: Wishes) -> tuple[str, str]:
 def roles(
     family: Sequence[Process],
 ) -> tuple[Process | None, Process | None, Process | None]:
-    """Umbrella, worker and spawner: parent, child and grandchild; during a reload the newest."""
+    """Umbrella, worker and spawner: parent, child and grandchild.
+
+    During a reload there are two workers, and the newest that has its spawner counts. Two
+    generations instead of three are a worker and its spawner whose umbrella was killed.
+    """
     if not family:
         return None, None, None
     umbrella = family[0]
-    workers = [p for p in family if p.parent == umbrella.pid]
-    worker = max(workers, key=lambda p: p.started, default=None)
-    spawners = [p for p in family if worker is not None and p.parent == worker.pid]
-    return umbrella, worker, max(spawners, key=lambda p: p.started, default=None)
+    workers = sorted(
+        (p for p in family if p.parent == umbrella.pid), key=lambda p: p.started, reverse=True
+    )
+    for worker in workers:
+        for spawner in family:
+            if spawner.parent == worker.pid:
+                return umbrella, worker, spawner
+    if workers:
+        return None, umbrella, workers[0]
+    return umbrella, None, None
 
 
 # What it means
@@ -429,6 +439,15 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
         started = clock.age(seen.worker.started)
     is_young = started is not None and 0 <= started < wishes.startup_grace
     organs = _processes(seen)
+    if seen.umbrella is None and seen.worker is not None and not is_young:
+        organs.append(
+            dead(
+                "umbrella process",
+                f"is gone, it was killed: an orphaned worker goes on (pid {seen.worker.pid}), "
+                "which nothing reloads nor restarts",
+                RESTART,
+            )
+        )
     organs.append(_main_loop(seen, is_young))
     facts: dict[str, Any] = {}
     limit: float | None = None
@@ -466,7 +485,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
         tuple(organs),
         _measures(seen, clock, limit),
         started=started,
-        absent=seen.trouble[0] == "refused" and seen.umbrella is None and seen.is_local,
+        absent=seen.trouble[0] == "refused" and not seen.is_local,
         facts=facts,
     )
 
