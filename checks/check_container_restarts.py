@@ -59,55 +59,45 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import math
-import os
-import queue
+import fnmatch
 import shlex
-import socket
-import tempfile
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable
 
-from twiceshy import containers as engine_says
-from twiceshy import deadline, history, plugin, units, verdict
+from twiceshy import history, units, verdict
 from twiceshy import options as opt
-from twiceshy.containers import Container, Event, Group, Listed, Ring, Service, Task
+from twiceshy.containers.engine import (
+    SOCKETS,
+    Engine,
+    EngineDown,
+    engine_address,
+    knock,
+    quiet_ssh,
+    tls_of,
+)  # fmt: skip
+from twiceshy.containers.formats import Container, Event, Group, Ring, Service, Task
+from twiceshy.containers.memory import TABLES, Memory, below_for
+from twiceshy.containers.restarts import (
+    ENGINE,
+    STOP_SECONDS,
+    Member,
+    Past,
+    Restarts,
+    collapsed,
+    how_it_ended,
+    killed_inside,
+    lived,
+    members_of,
+    replacements,
+    restarts_of,
+    task_rows,
+    within,
+)  # fmt: skip
 from twiceshy.limits import Limit, judge
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
+from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, State, guarded
 from twiceshy.verdict import Finding, Measure, Report, safe
-
-Answer = TypeVar("Answer")
-
-SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
-USER_SOCKETS = ("docker.sock", "podman/podman.sock")
-
-# One inspect waits for the container's lock; a healthy one takes a millisecond.
-INSPECT_SECONDS = 2.0
-INSPECT_AGAIN_SECONDS = 0.5
-EVENTS_SECONDS = 2.0
-
-# Docker waits 0.1 s after the first quick death and doubles that up to a minute; a life of ten
-# seconds sets it back (moby restartmanager.go).
-FIRST_BACK_OFF = 0.1
-LAST_BACK_OFF = 60.0
-
-# The ring holds 256 events, of all kinds together (moby daemon/events/events.go).
-RING_SIZE = 256
-
-# Signals with which `docker stop` and `docker kill` end a container; HUP, USR1 .. do not.
-ENDING_SIGNALS = frozenset((2, 3, 6, 9, 15))
-STOP_SECONDS = 60.0
-
-# So many containers started anew within so short a time: the engine or the host restarted.
-TOGETHER = 3
-TOGETHER_SECONDS = 120.0
-ENGINE = Group("@engine", "the engine", "engine")
 
 WORDS = {
     "policy": "by its policy",
@@ -120,60 +110,6 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Past:
-    """What was remembered of a container; `ago` is seconds since that look."""
-
-    id: str
-    group: Group
-    name: str
-    image: str
-    created: float
-    started: str
-    started_at: float | None
-    finished_at: float | None
-    restart_count: int
-    status: str
-    exit_code: int
-    ended: str
-    looked: str
-    looked_at: float
-    ago: float
-    new_boot: bool = False
-
-    @property
-    def is_alive(self) -> bool:
-        return self.status in engine_says.ALIVE
-
-
-@dataclass(frozen=True)
-class Restarts:
-    """`count` restarts of a group, the last one `ago` seconds back, spread over `span` before it.
-
-    `by`: policy, others, new, or oom for a process killed inside a container that lives on.
-    `is_certain` is False where the exit of the predecessor was not seen.
-    """
-
-    group: Group
-    by: str
-    id: str
-    mark: str
-    count: int
-    ago: float
-    span: float = 0.0
-    exit_code: int | None = None
-    oom: bool = False
-    is_certain: bool = True
-
-
-class EngineDown(Exception):
-    """The engine does not answer; the text says how."""
-
-
-class NoAnswer(Exception):
-    """One question took too long."""
-
-
-@dataclass(frozen=True)
 class Seen:
     """One look at an engine, in its own clock; `unanswered` maps a name to the reason."""
 
@@ -183,365 +119,6 @@ class Seen:
     ring: Ring
     unanswered: Mapping[str, str]
     remarks: Sequence[str] = ()
-
-
-class Asked:
-    """Questions put to an engine by a thread, so that a stuck or dripping answer costs only itself.
-
-    requests' timeouts are per read: a byte a second satisfies them for ever.
-    """
-
-    def __init__(self, connect: Callable[[], Any]) -> None:
-        self._connect = connect
-        self._questions: queue.SimpleQueue[Callable[[Any], Any]] | None = None
-        self._answers: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-
-    def __call__(self, question: Callable[[Any], Answer], seconds: float) -> Answer:
-        """The answer, or the question's own exception; NoAnswer after `seconds`."""
-        if self._questions is None:
-            self._questions, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
-            threading.Thread(
-                target=_answer,
-                args=(self._connect, self._questions, self._answers),
-                daemon=True,
-            ).start()
-        self._questions.put(question)
-        try:
-            succeeded, answer = self._answers.get(timeout=max(0.05, seconds))
-        except queue.Empty:
-            self._questions = None  # the thread stays with its question; another takes over
-            raise NoAnswer(f"no answer within {units.say_duration(round(seconds, 1))}") from None
-        if not succeeded:
-            raise answer
-        result: Answer = answer
-        return result
-
-
-def _answer(
-    connect: Callable[[], Any],
-    questions: queue.SimpleQueue[Callable[[Any], Any]],
-    answers: queue.SimpleQueue[tuple[bool, Any]],
-) -> None:
-    client = None
-    while True:
-        question = questions.get()
-        try:
-            client = client or connect()
-            answers.put((True, question(client)))
-        except Exception as error:  # noqa: BLE001 - raised again where the question was asked
-            answers.put((False, error))
-
-
-class Engine:
-    """A container engine at an address such as unix:///var/run/docker.sock."""
-
-    def __init__(self, url: str, tls: Any = False) -> None:
-        self.url = url
-        self.is_podman = False
-        self.server = "docker"
-        self.clock_offset = 0.0
-        self._tls = tls
-        self._version = "1.41"
-        self._docker = plugin.require("docker", "python3-docker")
-        self._ask = Asked(self._client)
-
-    def _client(self) -> Any:
-        return self._docker.APIClient(
-            base_url=self.url,
-            version=self._version,
-            timeout=max(1.0, min(60.0, deadline.remaining())),
-            tls=self._tls,
-            **({"use_ssh_client": True} if self.url.startswith("ssh://") else {}),
-        )
-
-    def ask(self, what: str, question: Callable[[Any], Answer], seconds: float = 60.0) -> Answer:
-        """An answer that the check cannot do without; EngineDown or CheckError when there is none.
-
-        It leaves half a second of the deadline to say so.
-        """
-        import requests
-
-        errors = self._docker.errors
-        seconds = min(seconds, deadline.remaining() - 0.5)
-        try:
-            with deadline.doing(f"asking {self.server} at {safe(self.url)} for {what}"):
-                return self._ask(question, seconds)
-        except NoAnswer as error:
-            raise EngineDown(f"{error} (asked for {what})") from error
-        except errors.APIError as error:
-            status = getattr(error.response, "status_code", 0)
-            words = safe(str(error.explanation or error), 160)
-            if status in (401, 403):
-                raise CheckError(
-                    f"{self.server} at {safe(self.url)} does not allow asking for {what}: "
-                    f"{words}; a socket proxy must allow GET on containers and events"
-                ) from error
-            raise EngineDown(f"it answers {status} when asked for {what}: {words}") from error
-        except requests.exceptions.SSLError as error:
-            raise CheckError(
-                f"TLS with {safe(self.url)} fails: {safe(_innermost(error), 160)}; "
-                "check --cert-path (ca.pem, cert.pem, key.pem)"
-            ) from error
-        except requests.exceptions.InvalidSchema as error:
-            raise CheckError(
-                "python library docker is too old for this requests: pip install 'docker>=7.1'"
-            ) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise EngineDown(f"it answers, but not as a container engine does ({what})") from error
-        except (requests.exceptions.RequestException, OSError) as error:
-            raise EngineDown(safe(_innermost(error), 160)) from error
-        except errors.DockerException as error:
-            if "paramiko" in str(error):
-                raise CheckError(
-                    "python library paramiko is missing, which docker needs for ssh://: "
-                    "apt install python3-paramiko (or pip install paramiko)"
-                ) from error
-            raise CheckError(f"{safe(self.url)}: {safe(str(error), 200)}") from error
-
-    def meet(self) -> None:
-        """Learns which engine this is, its API version and its clock."""
-
-        def version(client: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-            response = client.get(f"{client.base_url}/version", timeout=client.timeout)
-            if response.status_code >= 400:
-                client._raise_for_status(response)
-            return response.json(), response.headers
-
-        before = time.time()
-        said, headers = self.ask("its version", version)
-        if not isinstance(said, dict) or "ApiVersion" not in said:
-            raise EngineDown("it answers, but not as a container engine does (no API version)")
-        parts = [str(part.get("Name")) for part in said.get("Components") or () if part]
-        self.is_podman = "Libpod" in headers.get("Server", "") or "Podman Engine" in parts
-        self.server = "podman" if self.is_podman else "docker"
-        self._version = str(said["ApiVersion"])
-        self._ask = Asked(self._client)
-        if not self.url.startswith("unix:"):
-            from email.utils import parsedate_to_datetime
-
-            with contextlib.suppress(TypeError, ValueError, KeyError):
-                offset = parsedate_to_datetime(headers["Date"]).timestamp() - before
-                # The header has whole seconds; less than two is no difference.
-                self.clock_offset = offset if abs(offset) > 2 else 0.0
-
-    def listed(self) -> list[Listed]:
-        found = self.ask("its containers", lambda client: client.containers(all=True))
-        return [engine_says.listed(entry) for entry in found]
-
-    def inspected(
-        self, wanted: Sequence[Listed], group_by: str
-    ) -> tuple[list[Container], dict[str, str]]:
-        """The containers, and why some did not answer; one that vanished meanwhile is neither."""
-        errors = self._docker.errors
-        found: list[Container] = []
-        unanswered: dict[str, str] = {}
-        patience = INSPECT_SECONDS
-        for entry in sorted(wanted, key=lambda one: one.state not in engine_says.ALIVE):
-            left = deadline.remaining() - 1.0
-            if left <= 0:
-                unanswered[entry.name] = "no time was left to ask; raise -t"
-                continue
-            try:
-                with deadline.doing(f"inspecting container {safe(entry.name)}"):
-                    document = self._ask(
-                        lambda client, wanted_id=entry.id: client.inspect_container(wanted_id),
-                        min(patience, left),
-                    )
-                found.append(engine_says.inspected(document, entry, group_by))
-            except errors.NotFound:
-                continue
-            except NoAnswer as error:
-                unanswered[entry.name] = str(error)
-                patience = INSPECT_AGAIN_SECONDS
-            except errors.APIError as error:
-                unanswered[entry.name] = safe(str(error.explanation or error), 120)
-            except (KeyError, TypeError, ValueError, AttributeError):
-                unanswered[entry.name] = "its inspection makes no sense"
-            except (OSError, errors.DockerException) as error:
-                unanswered[entry.name] = safe(_innermost(error), 120)
-        return found, unanswered
-
-    def ring(self, since: float, now: float) -> tuple[Ring, str]:
-        """The remembered events, and a remark if they could not be had.
-
-        Docker needs `until`, or the stream never ends, and is asked for all kinds, since only a
-        full ring tells how far it reaches back. Podman needs `stream=false` and forgets everything
-        when it gets an `until` (4.3); it keeps events on disk, so it is asked for a few kinds.
-        """
-        if self.is_podman:
-            kinds = ("create", "start", "died", "die", "kill", "stop", "restart", "oom")
-            question = {
-                "since": str(int(since)),
-                "stream": "false",
-                "filters": json.dumps({"type": ["container"], "event": list(kinds)}),
-            }
-        else:
-            # A full ring tells how far it reaches only if nothing is left out.
-            question = {"since": "0", "until": f"{now + 0.5:.3f}"}
-            if now + 0.5 > time.time() + self.clock_offset:
-                question["until"] = f"{now:.3f}"
-
-        def asked(client: Any) -> list[Any]:
-            response = client.get(
-                f"{client.base_url}/v{client.api_version}/events",
-                params=question,
-                timeout=client.timeout,
-            )
-            if response.status_code >= 400:
-                client._raise_for_status(response)
-            return [json.loads(line) for line in response.text.splitlines() if line.strip()]
-
-        try:
-            lines = self.ask("its events", asked, EVENTS_SECONDS)
-        except (EngineDown, CheckError) as error:
-            return Ring(), f"the engine's events cannot be had: {error}"
-        events = engine_says.events(lines)
-        if self.is_podman:
-            return Ring(tuple(events), since), ""
-        covered = 0.0
-        if len(lines) >= RING_SIZE:
-            times = [line.get("time") for line in lines if isinstance(line, dict)]
-            covered = min((float(at) for at in times if at), default=now)
-        return Ring(tuple(event for event in events if event.at >= since), covered), ""
-
-    def last_words(self, container_id: str, lines: int) -> list[str]:
-        """The last lines of a container's log, or why they cannot be had."""
-        import requests
-
-        errors = self._docker.errors
-        seconds = min(INSPECT_SECONDS, deadline.remaining() - 1.0)
-        if seconds <= 0:
-            return []
-        try:
-            said = self._ask(lambda client: client.logs(container_id, tail=lines), seconds)
-        except NoAnswer as error:
-            return [f"log: {error}"]
-        except (errors.DockerException, requests.RequestException, OSError) as error:
-            return [f"log: {safe(str(getattr(error, 'explanation', '') or error), 120)}"]
-        if not isinstance(said, bytes):
-            return []
-        return [f"log: {line}" for line in said.decode("utf-8", "replace").splitlines()[-lines:]]
-
-    def services(self) -> tuple[list[Service], list[Task]]:
-        """The services and tasks of a swarm; CheckError if this node is no manager."""
-
-        def asked(client: Any) -> tuple[Any, Any]:
-            response = client.get(
-                f"{client.base_url}/v{client.api_version}/services",
-                params={"status": "true"},
-                timeout=client.timeout,
-            )
-            if response.status_code >= 400:
-                client._raise_for_status(response)
-            return response.json(), client.tasks()
-
-        try:
-            services, tasks = self.ask("its services", asked)
-        except EngineDown as error:
-            if "swarm manager" in str(error):
-                raise CheckError(
-                    f"--service asks a swarm manager, and {safe(self.url)} is none"
-                ) from error
-            raise
-        return (
-            [engine_says.service(document) for document in services],
-            [engine_says.task(document) for document in tasks],
-        )
-
-
-def _innermost(error: BaseException) -> str:
-    """The words of the error at the bottom: libraries wrap a ConnectionRefusedError three times."""
-    while True:
-        inner = error.__cause__ or error.__context__
-        if inner is None:
-            break
-        error = inner
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror[:1].lower() + error.strerror[1:]
-    return str(error) or type(error).__name__
-
-
-def engine_address(given: str | None) -> str | None:
-    """--docker-host, $DOCKER_HOST or the first usual socket that exists; None if none does."""
-    if given or os.environ.get("DOCKER_HOST"):
-        return given or os.environ["DOCKER_HOST"]
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
-    refused = None
-    for path in (*SOCKETS, *(f"{runtime}/{name}" for name in USER_SOCKETS)):
-        try:
-            os.stat(path)
-            return f"unix://{path}"
-        except PermissionError:
-            refused = refused or f"unix://{path}"
-        except OSError:
-            continue
-    return refused
-
-
-def knock(url: str) -> None:
-    """Tries a unix socket, since through three libraries all its errors look alike."""
-    if not url.startswith("unix:"):
-        return
-    path = "/" + url[len("unix:") :].lstrip("/")
-    knocking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    knocking.settimeout(max(0.1, min(5.0, deadline.remaining() - 0.5)))
-    try:
-        knocking.connect(path)
-    except PermissionError:
-        raise CheckError(
-            f"not allowed to use {safe(path)}: run the check by sudo or behind a socket proxy that "
-            "allows GET on containers and events (a member of the socket's group is as good as "
-            "root)"
-        ) from None
-    except FileNotFoundError:
-        raise EngineDown(f"there is no socket {safe(path)}") from None
-    except socket.timeout:
-        raise EngineDown("it does not accept connections") from None
-    except OSError as error:
-        raise EngineDown((error.strerror or str(error)).lower()) from error
-    finally:
-        knocking.close()
-
-
-def tls_of(url: str, cert_path: Path | None) -> Any:
-    """The SDK's TLS configuration for tcp://, from --cert-path or docker's own variables."""
-    if not url.startswith(("tcp://", "https://")):
-        return False
-    asked = os.environ.get("DOCKER_TLS_VERIFY", "") not in ("", "0")
-    if cert_path is None and not asked and not url.startswith("https://"):
-        return False
-    place = cert_path or Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
-    docker = plugin.require("docker", "python3-docker")
-    try:
-        return docker.tls.TLSConfig(
-            client_cert=(str(place / "cert.pem"), str(place / "key.pem")),
-            ca_cert=str(place / "ca.pem"),
-            verify=True,
-        )
-    except docker.errors.TLSParameterError as error:
-        raise CheckError(
-            f"TLS needs ca.pem, cert.pem and key.pem in {safe(str(place))}, readable for this user"
-        ) from error
-
-
-@contextlib.contextmanager
-def quiet_ssh(url: str) -> Iterator[None]:
-    """The ssh that the SDK starts inherits descriptor 2; what it says there must not be printed."""
-    if not url.startswith("ssh://"):
-        yield
-        return
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as instead:
-        os.dup2(instead.fileno(), 2)
-        try:
-            yield
-        except EngineDown as error:
-            instead.seek(0)
-            said = safe(instead.read().decode("utf-8", "replace"), 200)
-            raise EngineDown(f"{said or error}") from error
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 # What it means
@@ -569,286 +146,6 @@ class Clause:
     text: str
     kind: str
     container: Container | None = None
-
-
-def within(rows: Iterable[Restarts], window: float) -> int:
-    """How many restarts fell into the window.
-
-    The last of a row is exact; the others are spread evenly over the row's span, so that 40 in six
-    unwatched hours are not 40 in the last quarter of an hour.
-    """
-    total = 0.0
-    for row in rows:
-        if row.ago > window or row.count <= 0:
-            continue
-        share = 1.0 if row.span <= 0 else min(1.0, (window - row.ago) / row.span)
-        total += 1 + (row.count - 1) * share
-    return int(total + 1e-6)
-
-
-def fuller(one: Sequence[Restarts], other: Sequence[Restarts], window: float) -> list[Restarts]:
-    """The one of two accounts of the same restarts that has more of them in the window."""
-    return list(other if within(other, window) > within(one, window) else one)
-
-
-def quick_deaths_in_a_row(waited: float) -> int:
-    """How many quick deaths docker's back-off has seen, when it has waited so long already."""
-    if waited < FIRST_BACK_OFF:
-        return 0
-    return int(math.log2(min(waited, LAST_BACK_OFF) / FIRST_BACK_OFF)) + 1
-
-
-def restarts_of(
-    seen: Container,
-    past: Past | None,
-    heard: Sequence[Event],
-    now: float,
-    window: float,
-    is_podman: bool = False,
-) -> list[Restarts]:
-    """The restarts of one container since the last look, or, at the first, as far as it is known.
-
-    RestartCount rises at a death, before the back-off, and is zeroed by every start through the
-    API; so it going down, or StartedAt changing under an unchanged count, is a start from outside.
-    `heard`: what the events say of this container.
-    """
-    if seen.started_at is None:
-        return []
-    waits = seen.status == "restarting" and seen.finished_at is not None
-    last = max(seen.started_at, seen.finished_at or 0.0) if waits else seen.started_at
-    ago = max(0.0, now - last)
-    exit_code, oom = last_end(seen, heard)
-    mark = f"{seen.started}/{seen.restart_count}"
-
-    def row(by: str, count: int, last_ago: float = ago, span: float = 0.0) -> list[Restarts]:
-        if count <= 0:
-            return []
-        return [
-            Restarts(seen.group, by, seen.id, mark, count, last_ago, max(0.0, span), exit_code, oom)
-        ]
-
-    since = now - window if past is None else max(now - window, past.looked_at)
-    recent = [event for event in heard if event.at > since]
-    starts = [event.at for event in recent if event.action == "start"]
-    if starts and any(event.action == "create" for event in heard) and past is None:
-        starts = starts[1:]
-    commands = [event.at for event in recent if event.action in ("restart", "stop")]
-    if is_podman:  # it says `restart` for every automatic one as well
-        by_others = max(0, len(starts) - seen.restart_count) if past is None else 0
-    else:
-        by_others = min(len(starts), len(commands))
-
-    def of_ring(by: str, count: int) -> list[Restarts]:
-        if count <= 0:
-            return []
-        return row(by, count, max(0.0, now - starts[-1]), starts[-1] - starts[0])
-
-    if past is None:
-        policy = row("policy", seen.restart_count, ago, last - seen.created)
-        if waits and not is_podman:
-            waited = now - (seen.finished_at or now)
-            in_a_row = min(seen.restart_count, quick_deaths_in_a_row(waited))
-            policy = fuller(policy, row("policy", in_a_row, ago, 2 * waited), window)
-        if seen.restart_count:
-            heard_policy = min(len(starts) - by_others, seen.restart_count)
-            policy = fuller(policy, of_ring("policy", heard_policy), window)
-        others = of_ring("others", by_others)
-        # Compose and `docker create` start a container somewhat after making it.
-        if not others and not seen.restart_count and seen.started_at - seen.created > 60:
-            others = row("others", 1)
-        return policy + others
-
-    grown = seen.restart_count - past.restart_count
-    span = past.ago - ago
-    others = of_ring("others", by_others)
-    if grown < 0:
-        return fuller(row("others", 1), others, window) + row(
-            "policy", seen.restart_count, ago, span
-        )
-    if seen.started == past.started:
-        return row("policy", grown, ago, span)
-    if grown > 0:
-        return row("policy", grown, ago, span) + others
-    if past.status == "restarting" and not others:
-        return []  # counted at its death already; this is the start that was waited for
-    if past.started_at is None:
-        return others  # its first start
-    return fuller(row("others", 1), others, window) + row("policy", seen.restart_count, ago, span)
-
-
-def last_end(seen: Container, heard: Sequence[Event]) -> tuple[int | None, bool]:
-    """The exit code of the last life, and whether memory ended it. A start zeroes both."""
-    oom = seen.oom_killed or any(event.action == "oom" for event in heard)
-    if seen.status in ("restarting", "exited", "dead", "stopped"):
-        return seen.exit_code, oom
-    died = [event.exit_code for event in heard if event.action == "die"]
-    return (died[-1] if died else None), oom
-
-
-def killed_inside(
-    seen: Container, past: Past | None, heard: Sequence[Event], now: float, window: float
-) -> list[Restarts]:
-    """Processes killed for lack of memory since the last look, while the container lived on."""
-    since = now - window if past is None else max(now - window, past.looked_at)
-    ends = [event.at for event in heard if event.action == "die"]
-    kills = [
-        event.at
-        for event in heard
-        if event.action == "oom" and event.at > since
-        # The kill of the main process is followed by the container's death.
-        if not any(0 <= end - event.at < 2 for end in ends)
-    ]
-    if not kills:
-        return []
-    ago = max(0.0, now - kills[-1])
-    return [
-        Restarts(
-            seen.group, "oom", seen.id, f"{kills[-1]:.6f}", len(kills), ago, kills[-1] - kills[0],
-            None, True,
-        )
-    ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Member:
-    """One container of a group, living or gone, as far as it is known."""
-
-    id: str
-    group: Group
-    created: float
-    begun: float | None
-    ended_at: float | None
-    exit_code: int | None
-    is_alive: bool
-    is_service: bool
-    last_alive: float | None = None
-    oom: bool = False
-
-
-def replacements(members: Iterable[Member], now: float, window: float) -> list[Restarts]:
-    """New containers that began after the one before them in their group had ended.
-
-    Two that live side by side are a pool, not a replacement: a scale-up, a deploy of five. A job
-    that ended with 0 before the next began is a job done.
-    """
-    rows = []
-    by_group: dict[str, list[Member]] = {}
-    for member in members:
-        by_group.setdefault(member.group.key, []).append(member)
-    for siblings in by_group.values():
-        siblings.sort(key=lambda member: member.created)
-        for before, after in zip(siblings, siblings[1:]):
-            if after.begun is None or now - after.begun > window or before.is_alive:
-                continue
-            if before.ended_at is not None and before.ended_at > after.begun + 2:
-                continue
-            if before.ended_at is None and (before.last_alive or 0.0) > after.begun:
-                continue
-            is_service = after.is_service or before.is_service
-            if not is_service:
-                if before.exit_code == 0:
-                    continue
-                if before.exit_code is None and after.group.kind == "image":
-                    continue
-            rows.append(
-                Restarts(
-                    after.group, "new", after.id, "", 1, max(0.0, now - after.begun), 0.0,
-                    before.exit_code, before.oom,
-                    is_certain=is_service or before.exit_code is not None,
-                )
-            )  # fmt: skip
-    return rows
-
-
-def members_of(
-    seen: Seen, past: Mapping[str, Past], group_by: str, is_wanted: Callable[[Event], bool]
-) -> list[Member]:
-    """All containers that are known: those seen, those that were, and those only heard of."""
-    heard = seen.ring.by_container()
-    found: dict[str, Member] = {}
-    for one in seen.containers:
-        failed_start = one.status == "created" and (one.error or one.exit_code)
-        found[one.id] = Member(
-            one.id, one.group, one.created,
-            one.started_at or (one.created if failed_start else None),
-            None if one.is_alive else (one.finished_at or one.created),
-            None if one.is_alive else one.exit_code,
-            one.is_alive,
-            one.group.is_service or one.policy in ("always", "unless-stopped"),
-            oom=one.oom_killed or _oom(heard.get(one.id, ())),
-        )  # fmt: skip
-    kinds: dict[str, list[Group]] = {}
-    for one in seen.containers:
-        if one.group.kind == "image":
-            kinds.setdefault(one.image, []).append(one.group)
-    for was in past.values():
-        if was.group.kind == "image":
-            kinds.setdefault(was.image, []).append(was.group)
-        if was.id in found:
-            continue
-        ended = [event for event in heard.get(was.id, ()) if event.action == "die"]
-        code = ended[-1].exit_code if ended else None if was.is_alive else was.exit_code
-        found[was.id] = Member(
-            was.id, was.group, was.created,
-            was.started_at or (was.created if not was.is_alive else None),
-            ended[-1].at if ended else (None if was.is_alive else was.finished_at or was.created),
-            code, False, was.group.is_service,
-            was.looked_at if was.is_alive else None,
-            _oom(heard.get(was.id, ())),
-        )  # fmt: skip
-    for container_id, told in heard.items():
-        if container_id in found or not is_wanted(told[-1]):
-            continue
-        first = {event.action: event for event in reversed(told)}
-        if "create" not in first and "start" not in first:
-            continue
-        last = told[-1]
-        group = engine_says.group_of(last.name, last.image, "", last.labels or {}, group_by)
-        if group.kind == "image":
-            # Events do not tell the command; one group of that image is as good as certain.
-            known = {candidate.key: candidate for candidate in kinds.get(last.image, ())}
-            group = next(iter(known.values())) if len(known) == 1 else group
-        died = first.get("die")
-        begun = first.get("start") or first["create"]
-        found[container_id] = Member(
-            container_id, group, (first.get("create") or begun).at, begun.at,
-            died.at if died else None, died.exit_code if died else None,
-            False, group.is_service, oom="oom" in first,
-        )  # fmt: skip
-    return list(found.values())
-
-
-def _oom(heard: Iterable[Event]) -> bool:
-    return any(event.action == "oom" for event in heard)
-
-
-def collapsed(
-    rows: Sequence[Restarts], past: Mapping[str, Past], seen: Sequence[Container]
-) -> tuple[list[Restarts], str]:
-    """Starts from outside that are one: the engine or the host restarted. Rows, and a remark.
-
-    dockerd restarts them all with their counts at 0 and its events forgotten; nothing in its API
-    says so.
-    """
-    started = [row for row in rows if row.by == "others"]
-    if not started:
-        return list(rows), ""
-    alive = [one for one in seen if one.id in past]
-    agos = [row.ago for row in started]
-    rebooted = any(past[row.id].new_boot for row in started if row.id in past)
-    many = len(started) >= TOGETHER and 2 * len(started) > len(alive)
-    together = max(agos) - min(agos) <= TOGETHER_SECONDS and all(row.count == 1 for row in started)
-    if not rebooted and not (many and together and alive):
-        return list(rows), ""
-    why = "the host was rebooted" if rebooted else "the engine or all of them were restarted"
-    remark = (
-        f"{len(started)} of {len(alive)} containers were started anew together "
-        f"{units.say_duration(round(min(agos)))} ago: {why}"
-    )
-    one = Restarts(
-        ENGINE, "others", ENGINE.key, f"{min(row.mark for row in started)}", 1, min(agos)
-    )
-    return [row for row in rows if row.by != "others"] + ([] if rebooted else [one]), remark
 
 
 def loop_clause(
@@ -902,19 +199,6 @@ def exit_words(code: int) -> str:
     return f"{code} (signal {names[code]})" if code in names else str(code)
 
 
-def lived(members: Sequence[Container], heard: Mapping[str, Sequence[Event]]) -> float | None:
-    """Seconds that the last complete life of a group lasted, if anything tells."""
-    for one in members:
-        if one.status in ("restarting", "exited") and one.started_at and one.finished_at:
-            if one.finished_at >= one.started_at:
-                return one.finished_at - one.started_at
-        ends = [event for event in heard.get(one.id, ()) if event.action in ("start", "die")]
-        for before, after in zip(reversed(ends[:-1]), reversed(ends)):
-            if before.action == "start" and after.action == "die":
-                return after.at - before.at
-    return None
-
-
 def kills_clause(rows: Sequence[Restarts], one: Container, rules: Rules) -> Clause | None:
     """A loop of out-of-memory kills inside a container that stays up."""
     count = within([row for row in rows if row.by == "oom"], rules.window)
@@ -931,41 +215,10 @@ def kills_clause(rows: Sequence[Restarts], one: Container, rules: Rules) -> Clau
     )
 
 
-def how_it_ended(one: Container, heard: Sequence[Event], covered: float | None) -> str:
-    """ "hand" or "alone" where the events prove it, else "".
-
-    Docker says stop after a `docker stop`, and kill with a signal for every signal sent through it.
-    Podman says neither for all of its stops, and so never proves that a container died alone.
-    """
-    if one.finished_at is None:
-        return ""
-    starts = [event.at for event in heard if event.action == "start"]
-    begun = max((at for at in starts if at <= one.finished_at), default=0.0)
-    near = [
-        event
-        for event in heard
-        if event.at >= begun and abs(event.at - one.finished_at) <= STOP_SECONDS
-    ]
-    if any(event.action == "stop" for event in near if event.at >= one.finished_at - 1):
-        return "hand"
-    if any(
-        event.action == "kill"
-        and event.signal in ENDING_SIGNALS
-        and event.at <= one.finished_at + 1
-        for event in near
-    ):
-        return "hand"
-    died = any(event.action == "die" and abs(event.at - one.finished_at) < 2 for event in heard)
-    if died and covered is not None and covered <= one.finished_at - STOP_SECONDS:
-        return "alone"
-    born_under_watch = any(event.action == "create" for event in heard)
-    return "alone" if died and born_under_watch and covered is not None else ""
-
-
 def down_clause(
     one: Container, ended: str, rules: Rules, now: float, heard: Sequence[Event] = ()
 ) -> Clause | None:
-    """A container that is down: nothing, if it may be; else who gave up, or who may have stopped it.
+    """A container that is down: nothing, if it may be; else who gave up on it.
 
     `ended`: what `how_it_ended` found now or at an earlier look.
     """
@@ -1065,24 +318,6 @@ def finding_of(group: Group, clauses: Sequence[Clause]) -> Finding | None:
 # Swarm
 
 
-def task_rows(
-    services: Mapping[str, Service], tasks: Iterable[Task], now: float, window: float
-) -> list[Restarts]:
-    """Tasks that failed, were rejected, or ended although their service goes on."""
-    rows = []
-    for task in tasks:
-        service = services.get(task.service_id)
-        if service is None or now - task.changed > window:
-            continue
-        ended_badly = task.state in ("failed", "rejected", "orphaned")
-        goes_on = service.restarts_on == "any" and not service.mode.endswith("Job")
-        if ended_badly or (task.state == "complete" and goes_on):
-            group = Group(f"service:{service.id}/{task.slot}", service.name, "service", True)
-            ago = max(0.0, now - task.changed)
-            rows.append(Restarts(group, "task", task.id, "", 1, ago, 0.0, task.exit_code))
-    return rows
-
-
 def service_clauses(
     service: Service,
     rows: Sequence[Restarts],
@@ -1122,125 +357,6 @@ def service_clauses(
     return total, clauses
 
 
-# What is remembered
-
-TABLES = """
-CREATE TABLE IF NOT EXISTS container (
-    engine TEXT NOT NULL, id TEXT NOT NULL, grp TEXT NOT NULL, grp_name TEXT NOT NULL,
-    kind TEXT NOT NULL, is_service INTEGER NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL,
-    created REAL NOT NULL, started TEXT NOT NULL, started_at REAL, finished_at REAL,
-    restart_count INTEGER NOT NULL, status TEXT NOT NULL, exit_code INTEGER NOT NULL,
-    ended TEXT NOT NULL, looked TEXT NOT NULL, engine_time REAL NOT NULL,
-    boot TEXT NOT NULL, uptime REAL NOT NULL, wall REAL NOT NULL, PRIMARY KEY (engine, id));
-CREATE TABLE IF NOT EXISTS restart (
-    engine TEXT NOT NULL, grp TEXT NOT NULL, grp_name TEXT NOT NULL, kind TEXT NOT NULL,
-    is_service INTEGER NOT NULL, by TEXT NOT NULL, id TEXT NOT NULL, mark TEXT NOT NULL,
-    count INTEGER NOT NULL, span REAL NOT NULL, exit_code INTEGER, oom INTEGER NOT NULL,
-    is_certain INTEGER NOT NULL, boot TEXT NOT NULL, uptime REAL NOT NULL, wall REAL NOT NULL,
-    UNIQUE (engine, by, id, mark));
-"""
-
-
-class Memory:
-    """What was remembered of one engine, and what is to be."""
-
-    def __init__(self, kept: history.History, engine: str, at: history.Stamp) -> None:
-        self._kept = kept
-        self._engine = engine
-        self._at = at
-
-    def containers(self) -> dict[str, Past]:
-        """Every container seen at earlier looks and not yet forgotten, by id."""
-        found = {}
-        for row in self._kept.sql.execute(
-            "SELECT id, grp, grp_name, kind, is_service, name, image, created, started, started_at,"
-            " finished_at, restart_count, status, exit_code, ended, looked, engine_time, boot,"
-            " uptime, wall FROM container WHERE engine = ?",
-            (self._engine,),
-        ):
-            looked = history.Stamp(*row[17:20])
-            found[row[0]] = Past(
-                row[0], Group(row[1], row[2], row[3], bool(row[4])), *row[5:17],
-                ago=history.seconds_between(looked, self._at),
-                new_boot=looked.boot != self._at.boot and self._engine.startswith("unix:"),
-            )  # fmt: skip
-        return found
-
-    def restarts(self) -> list[Restarts]:
-        """Every restart that was recorded and not yet forgotten."""
-        return [
-            Restarts(
-                Group(row[0], row[1], row[2], bool(row[3])), row[4], row[5], row[6], row[7],
-                history.seconds_between(history.Stamp(*row[12:15]), self._at), row[8], row[9],
-                bool(row[10]), bool(row[11]),
-            )
-            for row in self._kept.sql.execute(
-                "SELECT grp, grp_name, kind, is_service, by, id, mark, count, span, exit_code, oom,"
-                " is_certain, boot, uptime, wall FROM restart WHERE engine = ?",
-                (self._engine,),
-            )
-        ]  # fmt: skip
-
-    def record(self, rows: Iterable[Restarts], past: Mapping[str, Past]) -> None:
-        """Adds restarts, unless another run has looked at that container in between and did so."""
-        for row in rows:
-            at = (self._at.boot, self._at.uptime - row.ago, self._at.wall - row.ago)
-            looked = past[row.id].looked if row.id in past else None
-            self._kept.defer(
-                "INSERT OR IGNORE INTO restart SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
-                " WHERE ? IN ('new', 'task') OR"
-                " (SELECT looked FROM container WHERE engine = ? AND id = ?) IS ?",
-                (
-                    self._engine, row.group.key, row.group.name, row.group.kind,
-                    row.group.is_service, row.by, row.id, row.mark, row.count, row.span,
-                    row.exit_code, row.oom, row.is_certain, *at, row.by, self._engine, row.id,
-                    looked,
-                ),
-            )  # fmt: skip
-
-    def note(self, one: Container, ended: str, engine_time: float) -> None:
-        """Remembers how a container was found."""
-        self._kept.defer(
-            "INSERT OR REPLACE INTO container VALUES"
-            " (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self._engine, one.id, one.group.key, one.group.name, one.group.kind,
-                one.group.is_service, one.name, one.image, one.created, one.started,
-                one.started_at, one.finished_at, one.restart_count, one.status, one.exit_code,
-                ended, f"{self._at.boot}/{self._at.uptime!r}", engine_time,
-                self._at.boot, self._at.uptime, self._at.wall,
-            ),
-        )  # fmt: skip
-
-    def regroup(self, container_id: str, group: Group) -> None:
-        """A container was renamed: its restarts go with it."""
-        self._kept.defer(
-            "UPDATE OR IGNORE restart SET grp = ?, grp_name = ?, kind = ?"
-            " WHERE engine = ? AND id = ?",
-            (group.key, group.name, group.kind, self._engine, container_id),
-        )
-
-    def forget(self, window: float) -> None:
-        """Drops what is older than twice the largest window that looks at this engine."""
-        self._kept.write_note(f"window {self._engine} {window:g}", window, self._at)
-        largest = window
-        for subject, sample in self._kept.notes():
-            if subject.startswith(f"window {self._engine} "):
-                if history.seconds_between(sample.at, self._at) < 86400:
-                    largest = max(largest, float(sample.value))
-                else:
-                    self._kept.forget(subject)
-        seconds = 2 * largest
-        at = self._at
-        old = (self._engine, at.boot, at.uptime - seconds, at.wall - seconds)
-        for table in ("container", "restart"):
-            self._kept.defer(
-                f"DELETE FROM {table} WHERE engine = ?"  # noqa: S608 - two constants
-                " AND CASE WHEN boot = ? THEN uptime < ? ELSE wall < ? END",
-                old,
-            )
-
-
 # How it is told
 
 
@@ -1262,7 +378,7 @@ def options() -> argparse.ArgumentParser:
         help="TLS for tcp: ca.pem, cert.pem and key.pem are here (default: $DOCKER_CERT_PATH if "
         "$DOCKER_TLS_VERIFY is set)",
     )
-    opt.add_selectors(group, "containers, by name,")
+    opt.add_selectors(parser, "containers, by name,")
     group.add_argument(
         "--label",
         action="append",
@@ -1301,7 +417,7 @@ def options() -> argparse.ArgumentParser:
         help="on a swarm manager: judge the tasks of these services, wherever they run, instead of "
         "local containers; repeatable, '*' for all (default: none)",
     )
-    opt.add_missing(group)
+    opt.add_missing(parser)
     judging = parser.add_argument_group("how to judge")
     judging.add_argument(
         "--window",
@@ -1370,8 +486,6 @@ def is_selected(args: argparse.Namespace, name: str, image: str, labels: Mapping
 
 
 def _like(text: str, glob: str) -> bool:
-    import fnmatch
-
     return fnmatch.fnmatchcase(text, glob)
 
 
@@ -1518,7 +632,7 @@ def judgement(
         fresh += killed_inside(one, was, told_of, now, rules.window)
     fresh, remark = collapsed(fresh, past, seen.containers)
     # A group's new containers are found again at every look, until they are out of the window.
-    members = members_of(seen, past, group_by, is_wanted)
+    members = members_of(seen.containers, seen.ring, past, group_by, is_wanted)
     recorded = {(row.by, row.id) for row in remembered if row.by == "new"}
     fresh += [
         row for row in replacements(members, now, rules.window) if ("new", row.id) not in recorded
@@ -1680,7 +794,7 @@ def next_command(engine: Engine, args: argparse.Namespace, group: Group, clause:
 
 
 def absent(args: argparse.Namespace, names: Sequence[str], judged: Judged) -> list[Finding]:
-    """Names asked for that match nothing, unless a loop of new containers is between two of them."""
+    """Names asked for that match nothing, unless a loop of new ones is between two of them."""
     if args.missing is OK:
         return []
     looping = [judged.groups[key].name for key in judged.clauses]
@@ -1820,35 +934,6 @@ def look_at_services(engine: Engine, args: argparse.Namespace, at: history.Stamp
         ],
         f"{said} {units.say_duration(args.window)}",
     )
-
-
-def below_for(
-    kept: history.History,
-    engine: str,
-    service: Service,
-    tasks: Sequence[Task],
-    at: history.Stamp,
-    now: float,
-) -> float:
-    """Seconds for which a service has run fewer tasks than desired, as far as is known.
-
-    The first look that finds it so takes the oldest task that still waits to run.
-    """
-    subject = f"below {engine} {service.id}"
-    if service.running is None or service.running >= (service.desired or 0):
-        kept.forget(subject)
-        return 0.0
-    note = kept.note(subject)
-    if note is not None:
-        return history.seconds_between(history.Stamp(*note), at)
-    waiting = [
-        now - task.created
-        for task in tasks
-        if task.desired in ("running", "ready") and task.state != "running"
-    ]
-    seconds = max(0.0, max(waiting, default=0.0))
-    kept.write_note(subject, [at.boot, at.uptime - seconds, at.wall - seconds], at)
-    return seconds
 
 
 @guarded

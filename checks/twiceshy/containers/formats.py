@@ -171,7 +171,7 @@ def instant(text: str) -> float | None:
 
 
 def listed(entry: Mapping[str, Any]) -> Listed:
-    """An entry of GET /containers/json. Links add names such as /other/alias; ours has one slash."""
+    """An entry of GET /containers/json. A link adds /other/alias; the own name has one slash."""
     names = [str(name) for name in entry.get("Names") or ()]
     own = [name for name in names if name.count("/") == 1] or names
     created = entry.get("Created") or 0
