@@ -315,9 +315,6 @@ def finding_of(group: Group, clauses: Sequence[Clause]) -> Finding | None:
     return Finding(wrong[0].state, text, more, code=wrong[0].kind)
 
 
-# Swarm
-
-
 def service_clauses(
     service: Service,
     rows: Sequence[Restarts],
@@ -355,6 +352,112 @@ def service_clauses(
             text += units.say_duration(round(below_seconds)) + said
             clauses.append(Clause(state, text, "tasks"))
     return total, clauses
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a look means: clauses by group, new restarts to record, how containers ended."""
+
+    groups: Mapping[str, Group]
+    clauses: Mapping[str, Sequence[Clause]]
+    counts: Mapping[str, int]
+    rows: Sequence[Restarts]
+    ended: Mapping[str, str]
+    remark: str = ""
+    remarks: Sequence[str] = ()
+
+
+def judgement(
+    seen: Seen,
+    past: Mapping[str, Past],
+    remembered: Sequence[Restarts],
+    rules: Rules,
+    group_by: str = "",
+    is_wanted: Callable[[Event], bool] = lambda event: True,
+    is_podman: bool = False,
+) -> Judged:
+    """The whole judgement of one look, pure: what is seen and remembered in, clauses out."""
+    now, heard = seen.now, seen.ring.by_container()
+    fresh: list[Restarts] = []
+    for one in seen.containers:
+        told_of, was = heard.get(one.id, []), past.get(one.id)
+        fresh += restarts_of(one, was, told_of, now, rules.window, is_podman)
+        fresh += killed_inside(one, was, told_of, now, rules.window)
+    fresh, remark = collapsed(fresh, past, seen.containers)
+    # A group's new containers are found again at every look, until they are out of the window.
+    members = members_of(seen.containers, seen.ring, past, group_by, is_wanted)
+    recorded = {(row.by, row.id) for row in remembered if row.by == "new"}
+    fresh += [
+        row for row in replacements(members, now, rules.window) if ("new", row.id) not in recorded
+    ]
+    present = {one.id: one.group for one in seen.containers}
+    rows_by_group: dict[str, list[Restarts]] = {}
+    groups: dict[str, Group] = {}
+    for row in (*remembered, *fresh):
+        group = present.get(row.id, row.group)  # renamed since
+        groups.setdefault(group.key, group)
+        rows_by_group.setdefault(group.key, []).append(row)
+    by_group: dict[str, list[Container]] = {}
+    for one in sorted(seen.containers, key=lambda one: -one.created):
+        groups[one.group.key] = one.group
+        by_group.setdefault(one.group.key, []).append(one)
+
+    clauses: dict[str, list[Clause]] = {}
+    counts: dict[str, int] = {}
+    ended: dict[str, str] = {}
+    remarks: list[str] = []
+    for key in groups:
+        present_members = by_group.get(key, [])
+        rows = rows_by_group.get(key, [])
+        if not present_members and key != ENGINE.key:
+            # Removed for good, unless it is a loop of containers that remove themselves.
+            rows = [row for row in rows if row.by == "new" and row.ago <= rules.window]
+            if not rows or not is_group_selected(rows, members, is_wanted, heard, past):
+                continue
+        counts[key], loop = loop_clause(rows, present_members, rules, lived(present_members, heard))
+        found = [loop] if loop else []
+        for one in present_members:
+            told_of, was = heard.get(one.id, []), past.get(one.id)
+            if one.is_alive:
+                kills = kills_clause([row for row in rows if row.id == one.id], one, rules)
+                found += [clause for clause in (kills, health_clause(one, rules, now)) if clause]
+                continue
+            how = how_it_ended(one, told_of, seen.ring.covered_from)
+            if is_podman and how == "alone":
+                how = ""
+            if not how and was and was.ended and was.ended.partition(":")[2] == one.finished:
+                how = was.ended.partition(":")[0]
+            if how:
+                ended[one.id] = f"{how}:{one.finished}"
+            down = down_clause(one, how, rules, now, told_of)
+            found += [down] if down else []
+            if how == "hand" and one.policy in ("always", "unless-stopped"):
+                seconds = round(max(0.0, now - (one.finished_at or now)))
+                ago = units.say_duration(seconds)
+                remarks.append(f"{one.name} was stopped by hand {ago} ago, policy {one.policy}")
+        clauses[key] = found
+    return Judged(groups, clauses, counts, fresh, ended, remark, remarks)
+
+
+def is_group_selected(
+    rows: Sequence[Restarts],
+    members: Sequence[Member],
+    is_wanted: Callable[[Event], bool],
+    heard: Mapping[str, Sequence[Event]],
+    past: Mapping[str, Past],
+) -> bool:
+    """Whether a group without a living member is among those asked for.
+
+    Of what has gone only names and images are known, from the last look or from the events.
+    """
+    for row in rows:
+        if row.id in heard:
+            return is_wanted(heard[row.id][-1])
+        if row.id in past:
+            was = past[row.id]
+            return is_wanted(Event(0.0, "", was.id, was.name, was.image, {}))
+    group = rows[0].group
+    return group.kind == "name" and is_wanted(Event(0.0, "", "", group.name, "", {}))
 
 
 # How it is told
@@ -519,6 +622,9 @@ def plan(
         except EngineDown as error:
             server = engine.server if engine else "podman" if "podman" in address else "docker"
             return Report([down_finding(server, address, str(error))])
+        finally:
+            if engine is not None:
+                engine.close()
 
     return verdict.Check("container_restarts", look, timeout=args.timeout, verbose=args.verbose)
 
@@ -599,112 +705,6 @@ def reach_of(ring: Ring, now: float, window: float, trouble: str) -> str:
     return units.say_duration(round(seconds)) + (
         f" of the {units.say_duration(window)} window" if seconds < window else ""
     )
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a look means: clauses by group, new restarts to record, how containers ended."""
-
-    groups: Mapping[str, Group]
-    clauses: Mapping[str, Sequence[Clause]]
-    counts: Mapping[str, int]
-    rows: Sequence[Restarts]
-    ended: Mapping[str, str]
-    remark: str = ""
-    remarks: Sequence[str] = ()
-
-
-def judgement(
-    seen: Seen,
-    past: Mapping[str, Past],
-    remembered: Sequence[Restarts],
-    rules: Rules,
-    group_by: str = "",
-    is_wanted: Callable[[Event], bool] = lambda event: True,
-    is_podman: bool = False,
-) -> Judged:
-    """The whole judgement of one look, pure: what is seen and remembered in, clauses out."""
-    now, heard = seen.now, seen.ring.by_container()
-    fresh: list[Restarts] = []
-    for one in seen.containers:
-        told_of, was = heard.get(one.id, []), past.get(one.id)
-        fresh += restarts_of(one, was, told_of, now, rules.window, is_podman)
-        fresh += killed_inside(one, was, told_of, now, rules.window)
-    fresh, remark = collapsed(fresh, past, seen.containers)
-    # A group's new containers are found again at every look, until they are out of the window.
-    members = members_of(seen.containers, seen.ring, past, group_by, is_wanted)
-    recorded = {(row.by, row.id) for row in remembered if row.by == "new"}
-    fresh += [
-        row for row in replacements(members, now, rules.window) if ("new", row.id) not in recorded
-    ]
-    present = {one.id: one.group for one in seen.containers}
-    rows_by_group: dict[str, list[Restarts]] = {}
-    groups: dict[str, Group] = {}
-    for row in (*remembered, *fresh):
-        group = present.get(row.id, row.group)  # renamed since
-        groups.setdefault(group.key, group)
-        rows_by_group.setdefault(group.key, []).append(row)
-    by_group: dict[str, list[Container]] = {}
-    for one in sorted(seen.containers, key=lambda one: -one.created):
-        groups[one.group.key] = one.group
-        by_group.setdefault(one.group.key, []).append(one)
-
-    clauses: dict[str, list[Clause]] = {}
-    counts: dict[str, int] = {}
-    ended: dict[str, str] = {}
-    remarks: list[str] = []
-    for key in groups:
-        present_members = by_group.get(key, [])
-        rows = rows_by_group.get(key, [])
-        if not present_members and key != ENGINE.key:
-            # Removed for good, unless it is a loop of containers that remove themselves.
-            rows = [row for row in rows if row.by == "new"]
-            if not rows or not is_group_selected(rows, members, is_wanted, heard, past):
-                continue
-        counts[key], loop = loop_clause(rows, present_members, rules, lived(present_members, heard))
-        found = [loop] if loop else []
-        for one in present_members:
-            told_of, was = heard.get(one.id, []), past.get(one.id)
-            if one.is_alive:
-                kills = kills_clause([row for row in rows if row.id == one.id], one, rules)
-                found += [clause for clause in (kills, health_clause(one, rules, now)) if clause]
-                continue
-            how = how_it_ended(one, told_of, seen.ring.covered_from)
-            if is_podman and how == "alone":
-                how = ""
-            if not how and was and was.ended and was.ended.partition(":")[2] == one.finished:
-                how = was.ended.partition(":")[0]
-            if how:
-                ended[one.id] = f"{how}:{one.finished}"
-            down = down_clause(one, how, rules, now, told_of)
-            found += [down] if down else []
-            if how == "hand" and one.policy in ("always", "unless-stopped"):
-                seconds = round(max(0.0, now - (one.finished_at or now)))
-                ago = units.say_duration(seconds)
-                remarks.append(f"{one.name} was stopped by hand {ago} ago, policy {one.policy}")
-        clauses[key] = found
-    return Judged(groups, clauses, counts, fresh, ended, remark, remarks)
-
-
-def is_group_selected(
-    rows: Sequence[Restarts],
-    members: Sequence[Member],
-    is_wanted: Callable[[Event], bool],
-    heard: Mapping[str, Sequence[Event]],
-    past: Mapping[str, Past],
-) -> bool:
-    """Whether a group without a living member is among those asked for.
-
-    Of what has gone only names and images are known, from the last look or from the events.
-    """
-    for row in rows:
-        if row.id in heard:
-            return is_wanted(heard[row.id][-1])
-        if row.id in past:
-            was = past[row.id]
-            return is_wanted(Event(0.0, "", was.id, was.name, was.image, {}))
-    group = rows[0].group
-    return group.kind == "name" and is_wanted(Event(0.0, "", "", group.name, "", {}))
 
 
 def told(engine: Engine, args: argparse.Namespace, judged: Judged, seen: Seen) -> list[Finding]:

@@ -55,7 +55,7 @@ class Asked:
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
-        self._questions: queue.SimpleQueue[Callable[[Any], Any]] | None = None
+        self._questions: queue.SimpleQueue[Callable[[Any], Any] | None] | None = None
         self._answers: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
 
     def __call__(self, question: Callable[[Any], Answer], seconds: float) -> Answer:
@@ -78,15 +78,24 @@ class Asked:
         result: Answer = answer
         return result
 
+    def close(self) -> None:
+        """Lets the thread go, and its connection with it."""
+        if self._questions is not None:
+            self._questions.put(None)
+
 
 def _answer(
     connect: Callable[[], Any],
-    questions: queue.SimpleQueue[Callable[[Any], Any]],
+    questions: queue.SimpleQueue[Callable[[Any], Any] | None],
     answers: queue.SimpleQueue[tuple[bool, Any]],
 ) -> None:
     client = None
     while True:
         question = questions.get()
+        if question is None:
+            if client is not None:
+                client.close()
+            return
         try:
             client = client or connect()
             answers.put((True, question(client)))
@@ -177,6 +186,7 @@ class Engine:
         self.is_podman = "Libpod" in headers.get("Server", "") or "Podman Engine" in parts
         self.server = "podman" if self.is_podman else "docker"
         self._version = str(said["ApiVersion"])
+        self._ask.close()
         self._ask = Asked(self._client)
         if not self.url.startswith("unix:"):
             from email.utils import parsedate_to_datetime
@@ -185,6 +195,10 @@ class Engine:
                 offset = parsedate_to_datetime(headers["Date"]).timestamp() - before
                 # The header has whole seconds; less than two is no difference.
                 self.clock_offset = offset if abs(offset) > 2 else 0.0
+
+    def close(self) -> None:
+        """No more questions."""
+        self._ask.close()
 
     def listed(self) -> list[Listed]:
         found = self.ask("its containers", lambda client: client.containers(all=True))
@@ -197,7 +211,7 @@ class Engine:
         errors = self._docker.errors
         found: list[Container] = []
         unanswered: dict[str, str] = {}
-        patience = INSPECT_SECONDS
+        patience = min(INSPECT_SECONDS, max(INSPECT_AGAIN_SECONDS, deadline.remaining() / 5))
         for entry in sorted(wanted, key=lambda one: one.state not in ALIVE):
             left = deadline.remaining() - 1.0
             if left <= 0:

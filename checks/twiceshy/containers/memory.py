@@ -74,7 +74,8 @@ class Memory:
             self._kept.defer(
                 "INSERT OR IGNORE INTO restart"
                 " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
-                " WHERE ? IN ('new', 'task') OR (SELECT looked FROM container WHERE engine = ? AND id = ?) IS ?",
+                " WHERE ? IN ('new', 'task')"
+                " OR (SELECT looked FROM container WHERE engine = ? AND id = ?) IS ?",
                 (
                     self._engine, row.group.key, row.group.name, row.group.kind,
                     row.group.is_service, row.by, row.id, row.mark, row.count, row.span,
