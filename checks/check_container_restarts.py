@@ -307,6 +307,8 @@ def health_clause(one: Container, rules: Rules, now: float) -> Clause | None:
 def finding_of(group: Group, clauses: Sequence[Clause]) -> Finding | None:
     """One finding of all that is wrong with a group, the worst first."""
     wrong = [clause for clause in clauses if clause.state is not OK]
+    # That it is down for good says more than how often it tried.
+    wrong.sort(key=lambda clause: clause.kind not in ("gave-up", "no-effect"))
     wrong.sort(key=lambda clause: -verdict.SEVERITY.index(clause.state))
     if not wrong:
         return None

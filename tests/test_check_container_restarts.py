@@ -105,8 +105,7 @@ def test_a_container_waiting_in_back_off_is_found_at_the_first_look(story: Story
     story.engine.add(RESTARTING, "web", started=-31, finished=-30, count=70)
     assert said(story.look()) == (
         CRITICAL,
-        "web restarted 9 times in 15m by its policy always (limit 5), last exit 1, "
-        "up 1s at a time",
+        "web restarted 9 times in 15m by its policy always (limit 5), last exit 1, up 1s at a time",
     )
 
 
@@ -365,9 +364,7 @@ def test_leftovers_of_a_docker_run_loop_are_found_at_the_first_look(story: Story
 def test_between_two_containers_of_a_loop_the_loop_is_not_forgotten(story: Story) -> None:
     for number in range(8):
         story.after(20)
-        job = story.engine.add(
-            STEADY, "job", id=str(number), created=-2, started=-1.9, policy="no"
-        )
+        job = story.engine.add(STEADY, "job", id=str(number), created=-2, started=-1.9, policy="no")
         story.look("--include", "job")
         story.engine.remove(job)
     story.after(5)
@@ -394,9 +391,7 @@ def test_a_ci_runners_short_jobs_are_fine(story: Story) -> None:  # C15
 
 
 def test_a_pool_deployed_anew_is_one_replacement(story: Story) -> None:
-    old = [
-        story.engine.add(STEADY, f"happy_curie{n}", id=f"old{n}", policy="no") for n in range(5)
-    ]
+    old = [story.engine.add(STEADY, f"happy_curie{n}", id=f"old{n}", policy="no") for n in range(5)]
     story.look()
     for one in old:
         story.engine.remove(one)
@@ -569,7 +564,9 @@ def test_an_oom_loop_is_named_in_both_phases(story: Story) -> None:  # C23
     web = story.engine.add(
         "docker-20.10-restarting-oom-killed", "web", started=-4, finished=-3, count=20, created=-300
     )
-    words = "web restarted 20 times in 15m by its policy always (limit 5), killed for lack of memory"
+    words = (
+        "web restarted 20 times in 15m by its policy always (limit 5), killed for lack of memory"
+    )
     assert said(story.look())[1].startswith(words)
     assert said(story.look())[0] is CRITICAL
     # The next start sets both the flag and the exit code back.

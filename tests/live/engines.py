@@ -1,8 +1,8 @@
 """Real container engines with a root and a socket of their own: dockerd and podman's API service.
 
-Nothing of the host's own engine is touched: data root, exec root, pid file and socket live in a temporary
-directory, there is no bridge and no iptables rule, and the image is made from the host's static busybox, so
-that no registry is asked.
+Nothing of the host's own engine is touched: data root, exec root, pid file and socket live in a
+temporary directory, there is no bridge and no iptables rule, and the image is made from the host's
+static busybox, so that no registry is asked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,20 @@ from pathlib import Path
 from typing import Any, Callable
 
 IMAGE = "localhost/busybox:local"
-APPLETS = ("sh", "sleep", "true", "false", "cat", "test", "kill", "echo", "dd", "tail", "touch", "rm")
+APPLETS = (
+    "sh",
+    "sleep",
+    "true",
+    "false",
+    "cat",
+    "test",
+    "kill",
+    "echo",
+    "dd",
+    "tail",
+    "touch",
+    "rm",
+)
 
 
 def wait_until(true: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:
@@ -118,13 +131,28 @@ class Engine:
             ended(self.process)
             self.process = None
 
+    def remove_containers(self) -> None:
+        import docker
+        import requests
+
+        if self.process is None:
+            return
+        client = self.client
+        for service in client.services() if client.info()["Swarm"].get("ControlAvailable") else ():
+            client.remove_service(service["ID"])
+        for container in client.containers(all=True):
+            with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
+                client.remove_container(container["Id"], force=True)
+
     def import_image(self) -> None:
         repository, _, tag = IMAGE.partition(":")
         self.client.import_image_from_data(busybox_tar(), repository=repository, tag=tag)
 
     def run(self, name: str | None, command: str, **host: Any) -> str:
-        """Starts one container of `sh -c command`; its id. Keyword arguments as for create_host_config,
-        besides labels, healthcheck, environment and stop_signal."""
+        """Starts a container of `sh -c command`, or of `argv`; its id.
+
+        Keyword arguments are create_host_config's, besides labels, healthcheck and stop_signal.
+        """
         client = self.client
         extra = {
             key: host.pop(key) for key in ("labels", "healthcheck", "stop_signal") if key in host
@@ -172,6 +200,10 @@ class Podman(Engine):
         (home / "containers.conf").write_text(limits)
         self.environment["CONTAINERS_CONF"] = str(home / "containers.conf")
 
+    def remove_containers(self) -> None:
+        argv = (*self.cli, "rm", "--all", "--force", "--time=0")
+        subprocess.run(argv, check=False, capture_output=True, env=self.environment, timeout=60)
+
     def import_image(self) -> None:
         # The docker-compatible import of podman 4.3 loses the name, and so does import from stdin.
         (self.home / "busybox.tar").write_bytes(busybox_tar())
@@ -194,13 +226,7 @@ def running(kind: type[Engine], *options: str) -> Iterator[Any]:
 
 
 def clean_up(engine: Engine) -> None:
-    import docker
-    import requests
-
-    client = engine.client if engine.process is not None else None
-    for container in client.containers(all=True) if client else ():
-        with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
-            client.remove_container(container["Id"], force=True)
+    engine.remove_containers()
     engine.stop()
     for line in reversed(Path("/proc/mounts").read_text().splitlines()):
         mounted = line.split()[1]

@@ -35,8 +35,9 @@ INSPECT_SECONDS = 2.0
 INSPECT_AGAIN_SECONDS = 0.5
 EVENTS_SECONDS = 2.0
 
-# The ring holds 256 events, of all kinds together (moby daemon/events/events.go).
-RING_SIZE = 256
+# The ring holds 256 events, of all kinds together (moby daemon/events/events.go). Some may come
+# after `until`, so one that is nearly full counts as full.
+FULL_RING = 200
 
 
 class EngineDown(Exception):
@@ -251,10 +252,7 @@ class Engine:
                 "filters": json.dumps({"type": ["container"], "event": list(kinds)}),
             }
         else:
-            # A full ring tells how far it reaches only if nothing is left out.
-            question = {"since": "0", "until": f"{now + 0.5:.3f}"}
-            if now + 0.5 > time.time() + self.clock_offset:
-                question["until"] = f"{now:.3f}"
+            question = {"since": "0", "until": f"{time.time() + self.clock_offset:.3f}"}
 
         def asked(client: Any) -> list[Any]:
             response = client.get(
@@ -274,7 +272,7 @@ class Engine:
         if self.is_podman:
             return Ring(tuple(events), since), ""
         covered = 0.0
-        if len(lines) >= RING_SIZE:
+        if len(lines) >= FULL_RING:
             times = [line.get("time") for line in lines if isinstance(line, dict)]
             covered = min((float(at) for at in times if at), default=now)
         return Ring(tuple(event for event in events if event.at >= since), covered), ""

@@ -145,11 +145,10 @@ def restarts_of(
     starts = [event.at for event in recent if event.action == "start"]
     if starts and any(event.action == "create" for event in heard) and past is None:
         starts = starts[1:]
-    commands = [event.at for event in recent if event.action in ("restart", "stop")]
     if is_podman:  # it says `restart` for every automatic one as well
         by_others = max(0, len(starts) - seen.restart_count) if past is None else 0
     else:
-        by_others = min(len(starts), len(commands))
+        by_others = min(len(starts), commanded(recent))
 
     def of_ring(by: str, count: int) -> list[Restarts]:
         if count <= 0:
@@ -187,6 +186,13 @@ def restarts_of(
     if past.started_at is None:
         return others  # its first start
     return fuller(row("others", 1), others, window) + row("policy", seen.restart_count, ago, span)
+
+
+def commanded(heard: Sequence[Event]) -> int:
+    """How many times docker was told to start a container again: restart, or stop and start."""
+    actions = [event.action for event in heard if event.action in ("stop", "start", "restart")]
+    pairs = list(zip(actions, actions[1:]))
+    return max(actions.count("restart"), pairs.count(("stop", "start")))
 
 
 def last_end(seen: Container, heard: Sequence[Event]) -> tuple[int | None, bool]:
