@@ -18,7 +18,7 @@ Learned from: "High availability taken the wrong way" (25 July 2015): a dockeris
   its --restart=always had no effect, and the remedy asked for was a loop inside a loop.
 Reads: the engine's API at --docker-host, $DOCKER_HOST or the first of /var/run/docker.sock,
   /run/podman/podman.sock, $XDG_RUNTIME_DIR/docker.sock and $XDG_RUNTIME_DIR/podman/podman.sock:
-  version, list, one inspect for each selected container, events; with --service services and tasks
+  ping, list, one inspect for each selected container, events; with --service services and tasks
   (on a swarm manager). Docker and podman; unix, tcp (with TLS) and ssh. Whoever may write to that
   socket is root: rather than adding the check's user to group docker, let it use a socket proxy
   that allows GET on containers and events alone, or run this check by sudo. Rootless containers
@@ -39,6 +39,7 @@ Says:
   UNKNOWN   not allowed to ask the engine; a container that does not answer; history not kept
 Measures:
   containers           -  containers looked at
+  services             -  services looked at (--service)
   running              -  of them running
   restarts             -  restarts of all groups within the window
   most_restarts        -  restarts of the worst group within the window

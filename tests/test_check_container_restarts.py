@@ -5,6 +5,7 @@ The numbers C1 .. C35 of the comments are those of the scenarios that the check 
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import resource
@@ -20,7 +21,7 @@ import pytest
 import check_container_restarts as check
 from conftest import ROOT, run_script
 from contract import Case
-from sides.engine import Engine, captured
+from sides.engine import Engine, captured, stamp
 from twiceshy import verdict
 from twiceshy.containers import formats
 from twiceshy.containers.restarts import Restarts, quick_deaths_in_a_row, within
@@ -601,19 +602,13 @@ def test_unhealthy_for_longer_than_the_grace_is_critical(story: Story) -> None: 
     log = web["State"]["Health"]["Log"]
     for number, entry in enumerate(log):
         at = NOW - 10 * (len(log) - number)
-        entry["Start"] = entry["End"] = formats_stamp(at)
+        entry["Start"] = entry["End"] = stamp(at)
         entry["Output"] = "connection refused\n"
     web["State"]["Health"]["FailingStreak"] = 61
     found = story.look()
     assert said(found) == (CRITICAL, "web is unhealthy for 10m10s: connection refused")
     assert story.look("--unhealthy", "warning").state is WARNING
     assert story.look("--grace", "20m").state is OK
-
-
-def formats_stamp(at: float) -> str:
-    from sides.engine import stamp
-
-    return stamp(at)
 
 
 def test_starting_for_an_hour_is_a_warning(story: Story) -> None:  # C25
@@ -839,39 +834,33 @@ def test_log_lines_are_shown_clean(story: Story) -> None:
 # Swarm
 
 
-def tasks(count: int, state: str = "failed", **more: Any) -> list[dict[str, Any]]:
-    from sides.engine import stamp
-
-    return [
-        {
-            "ID": f"task{number}",
-            "ServiceID": "svc",
-            "Slot": 1,
-            "CreatedAt": stamp(NOW - 10 - number * 7),
-            "DesiredState": "shutdown",
-            "Status": {
-                "State": state,
-                "Timestamp": stamp(NOW - 8 - number * 7),
-                "Err": "task: non-zero exit (1)",
-                "ContainerStatus": {"ExitCode": 1},
-            },
-            **more,
-        }
-        for number in range(count)
-    ]
+def tasks(count: int, state: str = "failed") -> list[dict[str, Any]]:
+    """Dead tasks like the captured one of the service that crashes, seven seconds apart."""
+    like = next(
+        task
+        for task in captured("docker-20.10-swarm-tasks")
+        if task["Status"].get("Err", "").startswith("task: non-zero")
+    )
+    made = []
+    for number in range(count):
+        task = copy.deepcopy(like)
+        task.update(ID=f"task{number}", Slot=1, CreatedAt=stamp(NOW - 10 - number * 7))
+        task["Status"].update(State=state, Timestamp=stamp(NOW - 8 - number * 7))
+        made.append(task)
+    return made
 
 
 def service(running: int, desired: int, condition: str = "any") -> dict[str, Any]:
-    return {
-        "ID": "svc",
-        "UpdatedAt": "2026-11-21T09:00:00.1Z",
-        "Spec": {
-            "Name": "shop_web",
-            "Mode": {"Replicated": {"Replicas": desired}},
-            "TaskTemplate": {"RestartPolicy": {"Condition": condition}},
-        },
-        "ServiceStatus": {"RunningTasks": running, "DesiredTasks": desired},
-    }
+    """The captured service that crashes, with other counts."""
+    made: dict[str, Any] = next(
+        one
+        for one in captured("docker-20.10-swarm-services")
+        if one["ID"] == tasks(1)[0]["ServiceID"]
+    )
+    made["Spec"]["Name"] = "shop_web"
+    made["Spec"]["TaskTemplate"]["RestartPolicy"] = {"Condition": condition}
+    made["ServiceStatus"] = {"RunningTasks": running, "DesiredTasks": desired}
+    return made
 
 
 def test_a_crash_looping_service_shows_2_of_2_and_is_found(story: Story) -> None:  # C27
@@ -1015,7 +1004,7 @@ def test_containers_are_grouped(
 INSPECTIONS = sorted(
     path
     for path in (ROOT / "tests/data/container_restarts").glob("*.json")
-    if not path.stem.endswith(("-version", "-list-entry"))
+    if not path.stem.endswith(("-version", "-list-entry", "-services", "-tasks"))
 )
 
 

@@ -42,6 +42,7 @@ class Engine:
     def __init__(self, directory: Path, kind: str = "docker-20.10", now: float | None = None):
         self.socket = directory / "engine.sock"
         self.kind = kind
+        self._version = self._said()
         self.now = time.time() if now is None else now
         self.containers: dict[str, dict[str, Any]] = {}
         self.events: list[dict[str, Any]] = []
@@ -179,6 +180,9 @@ class Engine:
         return entries
 
     def version(self) -> dict[str, Any]:
+        return self._version
+
+    def _said(self) -> dict[str, Any]:
         if self.kind.startswith("docker-29"):
             said: dict[str, Any] = captured("docker-20.10-version")
             said.update(Version="29.1.0", ApiVersion="1.52", MinAPIVersion="1.44")
@@ -220,7 +224,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.answer({"message": "client version is too old"}, 400)
                 return
         question = dict(urllib.parse.parse_qsl(split.query))
-        if path == "/version":
+        if path == "/_ping":
+            self.send(b"OK", "text/plain")
+        elif path == "/version":
             self.answer(side.version())
         elif path == "/containers/json":
             self.answer(side.listed())
@@ -252,6 +258,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send(self, body: bytes, kind: str = "application/json", status: int = 200) -> None:
         self.send_response(status)
+        if kind != "text/html":
+            self.send_header("Api-Version", self.side.version()["ApiVersion"])
+        if self.side.kind.startswith("podman"):
+            self.send_header("Libpod-Api-Version", "4.3.1")
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

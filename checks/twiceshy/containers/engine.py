@@ -11,11 +11,13 @@ import json
 import operator
 import os
 import queue
+import re
 import socket
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
@@ -171,27 +173,29 @@ class Engine:
             raise CheckError(f"{safe(self.url)}: {safe(str(error), 200)}") from error
 
     def meet(self) -> None:
-        """Learns which engine this is, its API version and its clock."""
+        """Learns which engine this is, its API version and its clock, from a ping's headers.
 
-        def version(client: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-            response = client.get(f"{client.base_url}/version", timeout=client.timeout)
+        /version would tell as well, but podman starts two programs to answer it.
+        """
+
+        def ping(client: Any) -> Mapping[str, str]:
+            response = client.get(f"{client.base_url}/_ping", timeout=client.timeout)
             if response.status_code >= 400:
                 client._raise_for_status(response)
-            return response.json(), response.headers
+            headers: Mapping[str, str] = response.headers
+            return headers
 
         before = time.time()
-        said, headers = self.ask("its version", version)
-        if not isinstance(said, dict) or "ApiVersion" not in said:
+        headers = self.ask("its version", ping)
+        version = headers.get("Api-Version", "")
+        if not re.fullmatch(r"\d+\.\d+", version):
             raise EngineDown("it answers, but not as a container engine does (no API version)")
-        parts = [str(part.get("Name")) for part in said.get("Components") or () if part]
-        self.is_podman = "Libpod" in headers.get("Server", "") or "Podman Engine" in parts
+        self.is_podman = "Libpod-Api-Version" in headers or "Libpod" in headers.get("Server", "")
         self.server = "podman" if self.is_podman else "docker"
-        self._version = str(said["ApiVersion"])
+        self._version = version
         self._ask.close()
         self._ask = Asked(self._client)
         if not self.url.startswith("unix:"):
-            from email.utils import parsedate_to_datetime
-
             with contextlib.suppress(TypeError, ValueError, KeyError):
                 offset = parsedate_to_datetime(headers["Date"]).timestamp() - before
                 # The header has whole seconds; less than two is no difference.
