@@ -38,17 +38,17 @@ Says:
   CRITICAL  the engine does not answer; a container asked for by name is absent (--missing)
   UNKNOWN   not allowed to ask the engine; a container that does not answer; history not kept
 Measures:
-  containers           -  containers looked at
-  services             -  services looked at (--service)
-  running              -  of them running
-  restarts             -  restarts of all groups within the window
-  most_restarts        -  restarts of the worst group within the window
-  down                 -  containers down although their policy says up
-  unhealthy            -  containers whose health check fails
-  SUBJECT_restarts     -  restarts of one group within the window
-  SUBJECT_restarts_total c  RestartCount, as the engine has it
-  SUBJECT_age          s  since the last start
-  SUBJECT_running      -  tasks running (--service)
+  containers              -  containers looked at
+  services                -  services looked at (--service)
+  running                 -  of the containers, those running
+  restarts                -  restarts of all groups within the window
+  most_restarts           -  restarts of the worst group within the window
+  down                    -  containers down although their policy says up
+  unhealthy               -  containers whose health check fails
+  SUBJECT_restarts        -  restarts of one group within the window
+  SUBJECT_restarts_total  c  RestartCount, as the engine has it
+  SUBJECT_age             s  since the last start
+  SUBJECT_running         -  tasks running (--service)
 Examples:
   check_container_restarts
   check_container_restarts --include 'web*' -w 1 -c 3 --window 30m --log-lines 3

@@ -11,6 +11,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,20 +77,20 @@ def podman(tmp_path: Path) -> Iterator[Story]:
 
 def contract_case(tmp_path: Path) -> Case:
     """An ordinary run: one steady and one crashing container."""
-    engine = Engine(tmp_path)
+    engine = Engine(Path(tempfile.mkdtemp(prefix="e", dir=tmp_path)))
     engine.__enter__()
     engine.add(STEADY, "web")
     engine.add(CRASHING, "worker|x", started=-4, count=30, created=-600)
     return Case(
         ["--docker-host", engine.url],
         {"TWICESHY_STATE_DIR": str(tmp_path / "contract")},
-        ("docker",),
+        ("docker", "requests"),
     )
 
 
 def hanging_case(tmp_path: Path) -> Case:
     """An engine that takes the question and never answers."""
-    engine = Engine(tmp_path)
+    engine = Engine(Path(tempfile.mkdtemp(prefix="e", dir=tmp_path)))
     engine.__enter__()
     engine.faults["/"] = "hang"
     return Case(["--docker-host", engine.url])

@@ -116,6 +116,7 @@ class Engine:
         self.clock_offset = 0.0
         self._tls = tls
         self._version = "1.41"
+        plugin.require("requests", "python3-requests")
         self._docker = plugin.require("docker", "python3-docker")
         self._ask = Asked(self._client)
 
