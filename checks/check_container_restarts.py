@@ -720,13 +720,14 @@ def told(engine: Engine, args: argparse.Namespace, judged: Judged, seen: Seen) -
         worst = next(clause for clause in clauses if clause.kind == finding.code)
         one = worst.container
         more = list(finding.more)
-        if one is not None:
+        if one is not None and args.verbose:  # else the room is for the other offenders
             more.append(details(one, seen.now))
         following = next_command(engine, args, judged.groups[key], worst)
         found.append(
             (judged.counts.get(key, 0), replace(finding, more=tuple(more), next=following))
         )
-    found.sort(key=lambda pair: -pair[0])
+    # Down for good comes before up and down.
+    found.sort(key=lambda pair: (pair[1].code not in ("gave-up", "no-effect"), -pair[0]))
     found.sort(key=lambda pair: -verdict.SEVERITY.index(pair[1].state))
     findings = [finding for _, finding in found]
     if args.log_lines:
@@ -817,13 +818,15 @@ def summary(judged: Judged, seen: Seen, args: argparse.Namespace, first: bool, r
     containers = f"{count} container{'s' if count != 1 else ''} watched"
     window = units.say_duration(args.window)
     if first:
-        text = f"{containers}, {restarted or 'no'} restarts known of the last {window}"
+        restarts = f"{restarted or 'no'} restart{'s' if restarted != 1 else ''}"
+        text = f"{containers}, {restarts} known of the last {window}"
         return f"{text} (first look, events reach back {reach})"
     if not restarted:
         return f"{containers}, none restarted in {window}"
     limit = args.warning or args.critical
     held = f" (limit {limit.typed} each)" if limit else ""
-    return f"{containers}, {restarted} restarts in {window}{held}"
+    restarts = f"{restarted} restart{'s' if restarted != 1 else ''}"
+    return f"{containers}, {restarts} in {window}{held}"
 
 
 def measures_of(

@@ -146,7 +146,7 @@ def test_one_more_restart_on_an_old_count_is_fine(story: Story) -> None:  # C5
     story.engine.restarted(web, 0)
     assert said(story.after(60).look()) == (
         OK,
-        "1 container watched, 1 restarts in 15m (limit 2 each)",
+        "1 container watched, 1 restart in 15m (limit 2 each)",
     )
 
 
@@ -225,7 +225,7 @@ def test_an_awaited_restart_is_not_charged_to_others(story: Story) -> None:
     web["State"]["StartedAt"] = "2026-11-21T09:57:00.1Z"
     assert said(story.after(60).look()) == (
         OK,
-        "1 container watched, 1 restarts in 15m (limit 2 each)",
+        "1 container watched, 1 restart in 15m (limit 2 each)",
     )
 
 

@@ -298,7 +298,8 @@ class Engine:
             return [f"log: {safe(str(getattr(error, 'explanation', '') or error), 120)}"]
         if not isinstance(said, bytes):
             return []
-        return [f"log: {line}" for line in said.decode("utf-8", "replace").splitlines()[-lines:]]
+        words = said.decode("utf-8", "replace").splitlines()[-lines:]
+        return [f"log: {line}" for line in words] or ["log: empty"]
 
     def services(self) -> tuple[list[Service], list[Task]]:
         """The services and tasks of a swarm; CheckError if this node is no manager."""
