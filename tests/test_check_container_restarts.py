@@ -9,6 +9,8 @@ import copy
 import json
 import os
 import resource
+import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -714,6 +716,70 @@ def test_a_refused_connection_is_the_engines_outage(tmp_path: Path) -> None:
         pass
     done = run_script(SCRIPT, "--docker-host", engine.url)
     assert (done.returncode, "does not answer: connection refused" in done.stdout) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "words"),
+    [
+        ("tcp://127.0.0.1:1", 2, "docker engine at tcp://127.0.0.1:1 does not answer: connection"),
+        ("https://127.0.0.1:1", 3, "TLS needs ca.pem, cert.pem and key.pem in "),
+        ("nonsense", 3, "Invalid bind address format"),
+        ("unix:/none", 2, "there is no socket /none"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_said(address: str, status: int, words: str) -> None:
+    done = run_script(SCRIPT, "--docker-host", address, env={**os.environ, "NO_PROXY": "*"})
+    assert (done.returncode, words in done.stdout, done.stderr) == (status, True, "")
+
+
+def test_without_any_engine_the_operator_says_what_that_means(tmp_path: Path) -> None:
+    for path in check.SOCKETS:
+        if Path(path).exists():
+            pytest.skip(f"there is {path} on this machine")
+    bare = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(tmp_path)}
+    done = run_script(SCRIPT, env=bare)
+    assert done.returncode == 2
+    assert "no container engine: there is neither /var/run/docker.sock" in done.stdout
+    done = run_script(SCRIPT, "--missing", "ok", env=bare)
+    assert done.returncode == 0
+
+
+def test_an_engine_over_tcp_is_asked(tmp_path: Path) -> None:
+    with Engine(tmp_path, tcp=True) as engine:
+        engine.add(CRASHING, "web", started=-3, count=40, created=-500)
+        done = run_script(
+            SCRIPT, "--docker-host", engine.url, "--state-dir", str(tmp_path / "s"),
+            env={**os.environ, "NO_PROXY": "*"},
+        )  # fmt: skip
+    assert (done.returncode, "web restarted 40 times" in done.stdout) == (2, True)
+    assert f"Next: docker -H {engine.url} logs --tail 50 web" in done.stdout
+
+
+def test_an_engine_over_tls_is_asked_and_its_certificate_held_to_ours(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificates")
+    for place in ("ours", "foreign"):
+        (tmp_path / place).mkdir()
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+             "-keyout", "key.pem", "-out", "cert.pem"],
+            check=True, capture_output=True, cwd=tmp_path / place,
+        )  # fmt: skip
+        shutil.copy(tmp_path / place / "cert.pem", tmp_path / place / "ca.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "ours/cert.pem", tmp_path / "ours/key.pem")
+    told = {}
+    with Engine(tmp_path, tls=tls) as engine:
+        engine.add(STEADY, "web")
+        for place in ("ours", "foreign"):
+            told[place] = run_script(
+                SCRIPT, "--docker-host", engine.url, "--cert-path", str(tmp_path / place),
+                "--state-dir", str(tmp_path / "s"), env={**os.environ, "NO_PROXY": "*"},
+            )  # fmt: skip
+    assert told["ours"].returncode == 0, told["ours"].stdout
+    assert told["foreign"].returncode == 3
+    assert "UNKNOWN - TLS with tcp://localhost:" in told["foreign"].stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop its rights")

@@ -16,6 +16,7 @@ import copy
 import hashlib
 import json
 import socketserver
+import ssl
 import threading
 import time
 import urllib.parse
@@ -38,9 +39,30 @@ def stamp(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{int(at % 1 * 1e9):09d}Z"
 
 
+class _UnixServer(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+
+class _TCPServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+
+
 class Engine:
-    def __init__(self, directory: Path, kind: str = "docker-20.10", now: float | None = None):
+    def __init__(
+        self,
+        directory: Path,
+        kind: str = "docker-20.10",
+        now: float | None = None,
+        tls: ssl.SSLContext | None = None,
+        tcp: bool = False,
+    ) -> None:
         self.socket = directory / "engine.sock"
+        self.tcp = tcp or tls is not None
+        self.tls = tls
         self.kind = kind
         self._version = self._said()
         self.now = time.time() if now is None else now
@@ -61,12 +83,15 @@ class Engine:
         class Handler(_Handler):
             side = engine
 
-        class Server(socketserver.ThreadingUnixStreamServer):
-            daemon_threads = True
-            block_on_close = False
-            request_queue_size = 64
-
-        self.server = Server(str(self.socket), Handler)
+        self.server: socketserver.BaseServer
+        if self.tcp:
+            listening = _TCPServer(("127.0.0.1", 0), Handler)
+            self.url = f"tcp://localhost:{listening.server_address[1]}"
+            if self.tls:
+                listening.socket = self.tls.wrap_socket(listening.socket, server_side=True)
+            self.server = listening
+        else:
+            self.server = _UnixServer(str(self.socket), Handler)
         threading.Thread(target=self.server.serve_forever, args=(0.005,), daemon=True).start()
         return self
 
@@ -101,6 +126,8 @@ class Engine:
         one["Id"] = hashlib.sha256((id or name).encode()).hexdigest()
         one["Name"] = f"/{name}"
         one["Created"] = stamp(self.now + created)
+        if one["State"]["Restarting"] and finished is None and started is not None:
+            finished = started + 0.02  # as long as the captured ones lived
         one["State"]["StartedAt"] = NEVER if started is None else stamp(self.now + started)
         one["State"]["FinishedAt"] = NEVER if finished is None else stamp(self.now + finished)
         one["State"].update(state)

@@ -121,13 +121,17 @@ class Engine:
         self._ask = Asked(self._client)
 
     def _client(self) -> Any:
-        return self._docker.APIClient(
+        client = self._docker.APIClient(
             base_url=self.url,
             version=self._version,
             timeout=max(1.0, min(60.0, deadline.remaining())),
             tls=self._tls,
             **({"use_ssh_client": True} if self.url.startswith("ssh://") else {}),
         )
+        if self._tls:
+            # Or $REQUESTS_CA_BUNDLE would take the place of our ca.pem (requests issue 3829).
+            client.trust_env = False
+        return client
 
     def ask(self, what: str, question: Callable[[Any], Answer], seconds: float = 60.0) -> Answer:
         """An answer that the check cannot do without; EngineDown or CheckError when there is none.
