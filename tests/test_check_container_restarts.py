@@ -844,7 +844,7 @@ def test_one_stuck_inspect_costs_only_itself(tmp_path: Path, fault: Any) -> None
         engine.add(STEADY, "db")
         engine.faults[f"/containers/{stuck['Id']}"] = fault
         done = run_script(
-            SCRIPT, "--docker-host", engine.url, "-t", "2s", "--state-dir", str(tmp_path / "s")
+            SCRIPT, "--docker-host", engine.url, "-t", "6s", "--state-dir", str(tmp_path / "s")
         )
     assert done.returncode == 2
     assert done.stdout.startswith("CONTAINER_RESTARTS CRITICAL - web restarted 40 times in 15m")
@@ -860,7 +860,7 @@ def test_many_stuck_inspects_stay_within_the_timeout(tmp_path: Path) -> None:
             stuck = engine.add(STOPPED, f"stuck-{number}")
             engine.faults[f"/containers/{stuck['Id']}"] = "hang"
         done = run_script(
-            SCRIPT, "--docker-host", engine.url, "-t", "2s", "--state-dir", str(tmp_path / "s")
+            SCRIPT, "--docker-host", engine.url, "-t", "6s", "--state-dir", str(tmp_path / "s")
         )
     assert done.stdout.startswith("CONTAINER_RESTARTS CRITICAL - aaa restarted 40 times in 15m")
     assert "(+30 more)" in done.stdout
@@ -971,6 +971,31 @@ def test_a_service_that_has_done_its_work_is_fine(story: Story) -> None:
 def test_a_worker_cannot_be_asked_for_services(story: Story) -> None:
     state, text = said(story.look("--service", "*"))
     assert (state, text[:36]) == (UNKNOWN, "--service asks a swarm manager, and ")
+
+
+def test_what_is_down_for_good_leads_before_what_comes_and_goes(story: Story) -> None:
+    story.engine.add(CRASHING, "noisy", started=-3, count=80, created=-500)
+    story.engine.add(
+        "docker-20.10-exited-on-failure-3-used-up", "dead", started=-91, finished=-90, created=-99
+    )
+    found = story.look()
+    assert found.summary_str == (
+        "dead is down for 1m30s: its policy on-failure:3 is used up, last exit 5 (+1 more)"
+    )
+    assert found.output().splitlines()[1] == "dead also restarted 3 times in 15m by its policy " + (
+        "on-failure:3 (limit 2), last exit 5, up 1s at a time"
+    )
+
+
+def test_stopping_a_new_container_once_is_no_restart(story: Story) -> None:
+    web = story.engine.add(STOPPED, "web", started=-30, finished=-10, created=-31)
+    for action, ago in (("create", 31), ("start", 30), ("kill", 11), ("die", 10), ("stop", 9.9)):
+        story.engine.happened(web, action, ago, signal="15")
+    assert said(story.look("-w", "0")) == (
+        OK,
+        "1 container watched, no restarts known of the last 15m (first look, events reach back "
+        "15m)",
+    )
 
 
 # Two runs, two windows
