@@ -274,7 +274,7 @@ DOCKER = [
 @pytest.fixture(scope="module")
 def docker_found(docker_stage: Stage) -> dict[str, tuple[Any, str]]:
     """What is found as soon as every loop has turned often enough; then one is mended."""
-    found = docker_stage.found(DOCKER, 90, "-w", "1", "-c", "2", "--grace", "3s")
+    found = docker_stage.found(DOCKER, 150, "-w", "1", "-c", "2", "--grace", "3s")
     docker_stage.findings("--include", "mended", state="mended")
     (docker_stage.place / "fix" / "done").touch()
     # Rather than wait for the back-off.
@@ -475,7 +475,7 @@ PODMAN = [
 
 
 def test_podman_finds_all_of_them_and_leaves_the_others_alone(podman_engine: Stage) -> None:
-    found = podman_engine.found(PODMAN, 60, "-w", "1", "-c", "2", "--grace", "3s")
+    found = podman_engine.found(PODMAN, 120, "-w", "1", "-c", "2", "--grace", "3s")
     assert sorted(found) == sorted(name for name, _, _ in PODMAN)
     for name, state, words in PODMAN:
         assert found[name][0] is state, found[name][1]
