@@ -74,21 +74,25 @@ class Host:
                     known = [(one.name, one.is_dir(follow_symlinks=False)) for one in entries]
             except OSError as error:
                 known = error
+            except ValueError as error:
+                known = OSError(errno.ENOENT, str(error))
             self._listed[path] = known
         return known
 
     def matches(self, pattern: str) -> grammar.Matches:
+        given = pattern
         if pattern.startswith("~"):
             head, slash, tail = pattern.partition("/")
             pattern = (self._home if head == "~" else os.path.expanduser(head)) + slash + tail
         if not shell.has_magic(pattern):
-            return grammar.Matches(() if self.is_directory(pattern) else (pattern,))
+            there = pattern if os.path.lexists(pattern) else given
+            return grammar.Matches(() if self.is_directory(pattern) else (there,))
         found: list[tuple[str, bool]] = []
         error = self._walk("", pattern.split("/"), 0, found)
         if error:
             return grammar.Matches((), error)
         if not found:
-            return grammar.Matches(() if self.is_directory(pattern) else (pattern,))
+            return grammar.Matches(() if self.is_directory(given) else (given,))
         return grammar.Matches(
             sorted((path for path, directory in found if not directory), key=os.fsencode)
         )

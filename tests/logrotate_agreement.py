@@ -124,7 +124,6 @@ def theirs(program: str, main: str, states: str) -> dict[str, Any]:
             continue
         rest = found["rest"]
         count = re.search(r"\((\d+) rotations\)", rest)
-        forever = "unlimited rotations" in rest or "kept forever" in rest
         none = "no old logs will be kept" in rest
         logs = []
         for part in block[found.end() :].split("\nconsidering log ")[1:]:
@@ -141,7 +140,7 @@ def theirs(program: str, main: str, states: str) -> dict[str, Any]:
             {
                 "pattern": found["pattern"],
                 "criterion": found["criterion"],
-                "rotate": int(count[1]) if count else 0 if none else -1 if True or forever else 0,
+                "rotate": int(count[1]) if count else 0 if none else -1,
                 "ifempty": "empty log files are rotated" in rest,
                 "minsize": number(r"only log files >= (\d+) bytes", rest),
                 "maxsize": number(r"log files >= (\d+) are rotated earlier", rest),
@@ -201,7 +200,7 @@ def ours(main: str, states: bytes, at: grammar.Version, now: float) -> dict[str,
             {
                 "pattern": stanza.pattern,
                 "criterion": criterion,
-                "rotate": settings.rotate,
+                "rotate": max(-1, settings.rotate),
                 "ifempty": settings.ifempty,
                 "minsize": settings.minsize,
                 "maxsize": settings.maxsize,
@@ -209,7 +208,7 @@ def ours(main: str, states: bytes, at: grammar.Version, now: float) -> dict[str,
                 "mail": settings.mail or "",
                 "olddir": settings.olddir or "",
                 "logs": [
-                    [os.fsencode(path).decode("utf-8", "replace"), "wait" if one.outcome == "skip" else one.outcome]
+                    [os.fsencode(path).decode("utf-8", "replace").partition("\n")[0], "wait" if one.outcome == "skip" else one.outcome]
                     for path, one in zip(stanza.files, decisions)
                 ],
             }

@@ -447,7 +447,7 @@ class _Reader:
         """The logs that globs of a lost stanza would have met."""
         found: list[str] = []
         for one in globs:
-            found += self.world.matches(_path(one)).paths
+            found += self.world.matches(_path(one.partition("\0")[0])).paths
         return tuple(found)
 
     # Paths
@@ -966,8 +966,6 @@ class _File:
             for name, on in _FLAGS[word]:
                 setattr(settings, name, on)
                 settings.said[name] = place
-            if self.version < (3, 18, 1) and word == "copytruncate":
-                pass
             self.leak(word, place)
             return at, ""
         if word in _SCRIPTS:
@@ -1040,16 +1038,19 @@ class _File:
         return at, ""
 
     def integer(
-        self, word: str, begin: int, at: int, unsigned: bool = True, lowest: int = 0
+        self, name: str, word: str, begin: int, at: int, unsigned: bool, lowest: int
     ) -> tuple[int, Optional[int]]:
         """A whole number; None: it is an error, which has been told."""
         value, at = self.value(at, word)
         if value is None:
-            if self.version >= (3, 18, 1) and word != "size":
+            if self.version >= (3, 18, 1):
                 self.fail(begin, f"`{word}` without a value")
             return at, None
         number, rest = _c_number(value, unsigned)
         number = _int(number)
+        if name:
+            # Set even when it is an error: a stanza that nothing ends keeps it.
+            setattr(self.log.settings, name, number)
         if rest or number < lowest:
             self.fail(begin, f"`{word} {_shown(value)}`: not a number{_comment(value)}")
             return at, None
@@ -1059,11 +1060,9 @@ class _File:
         self, name: str, word: str, begin: int, at: int, unsigned: bool = True, lowest: int = 0
     ) -> tuple[int, str]:
         self.error_at = -1
-        at, number = self.integer(word, begin, at, unsigned, lowest)
+        at, number = self.integer(name, word, begin, at, unsigned, lowest)
         if number is None:
             return at, "error" if self.error_at >= 0 else "ignored"
-        if name:
-            setattr(self.log.settings, name, number)
         return at, ""
 
     def do_rotate(self, word: str, begin: int, at: int) -> tuple[int, str]:
