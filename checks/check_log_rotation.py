@@ -24,6 +24,7 @@ class Host:
         """What our rights did not let us see: path to what was wanted of it."""
         self._home = home
         self._listed: dict[str, Union[list[tuple[str, bool]], OSError]] = {}
+        self._absent = False
         self._root = os.geteuid() == 0
 
     def home(self) -> str:
@@ -88,13 +89,17 @@ class Host:
             there = pattern if os.path.lexists(pattern) else given
             return grammar.Matches(() if self.is_directory(pattern) else (there,))
         found: list[tuple[str, bool]] = []
+        self._absent = False
         error = self._walk("", pattern.split("/"), 0, found)
         if error:
             return grammar.Matches((), error)
         if not found:
-            return grammar.Matches(() if self.is_directory(given) else (given,))
+            return grammar.Matches(
+                () if self.is_directory(given) else (given,), absent=self._absent
+            )
         return grammar.Matches(
-            sorted((path for path, directory in found if not directory), key=os.fsencode)
+            sorted((path for path, directory in found if not directory), key=os.fsencode),
+            absent=self._absent,
         )
 
     def is_directory(self, path: str) -> bool:
@@ -122,6 +127,7 @@ class Host:
         names = self.listed(literal)
         if isinstance(names, OSError):
             if names.errno in (errno.ENOENT, errno.ENOTDIR):
+                self._absent |= names.errno == errno.ENOENT
                 return ""
             if names.errno == errno.EACCES and self.denied(literal, "logs"):
                 return ""

@@ -34,7 +34,7 @@ from twiceshy.logrotate import grammar, plan, state  # noqa: E402
 HEADER = b"weekly\nrotate 4\ncreate\ninclude %s\n"
 _BLOCK = re.compile(
     r"(?P<pattern>.*?) (?P<criterion>hourly|after -?\d+ days|after \d+ minutes|weekly|monthly|yearly"
-    r"|-?\d+ bytes) (?P<rest>.*?)(?=\nconsidering log |\nNo logs found|\nswitching euid|\Z)",
+    r"|-?\d+ bytes) (?P<rest>.*?)(?=\n?considering log |\nNo logs found|\nswitching euid|\Z)",
     re.DOTALL,
 )
 
@@ -126,7 +126,7 @@ def theirs(program: str, main: str, states: str) -> dict[str, Any]:
         count = re.search(r"\((\d+) rotations\)", rest)
         none = "no old logs will be kept" in rest
         logs = []
-        for part in block[found.end() :].split("\nconsidering log ")[1:]:
+        for part in block[found.end() :].split("considering log ")[1:]:
             path, _, story = part.partition("\n")
             # The story of the last log runs on into the rotation of all of them.
             story = re.split(r"\n(?:rotating log |not running |running |copying |renaming )", story)[0]

@@ -70,6 +70,8 @@ class Matches:
 
     paths: Sequence[str]
     error: str = ""
+    absent: bool = False
+    """A directory on the way does not exist, which ended the whole glob before 3.15.1."""
 
 
 @dataclass(frozen=True)
@@ -628,10 +630,10 @@ class _File:
             end = self.length
         else:
             last = end
-            bounded = self.version > (3, 22, 0)
+            bounded = self.version >= (3, 22, 0)
             while last >= 0 and self.text[last] in _SPACE and (not bounded or last >= at):
                 last -= 1
-            # `rotate \r\n`: before 3.22.1 the length came out as -1, and the value was the whole rest.
+            # `rotate \r\n`: before 3.22 the length came out as -1, and the value was the whole rest.
             value = self.text[at : last + 1] if last + 1 >= at else self.text[at:]
         return value.split("\0", 1)[0], end - 1
 
@@ -712,7 +714,7 @@ class _File:
                 else:
                     self.log.torn = True
             return True
-        return self.failed
+        return self.failed and self.version >= (3, 15, 0)
 
     def run(self) -> None:
         default, skip_line, ended, error, skip, script = range(6)
@@ -834,11 +836,11 @@ class _File:
         self.reader.logs.append(self.log)
         raw, at = self.glob_text(at)
         self.in_config = True
+        if self.version >= (3, 22, 0):
+            raw = raw[:1] + raw[1:].rstrip(_SPACE)
         words = split_words(raw)
         if words is None:
             raise self.fatal(start, "no file name before {, or a backslash at its end")
-        if self.version >= (3, 22, 0):
-            raw = raw[:1] + raw[1:].rstrip(_SPACE)
         self.log.globs = tuple(_path(word) for word in words)
         claims = self.reader.claims
         for word in words:
@@ -848,6 +850,8 @@ class _File:
                 self.failed = True
                 continue
             met = self.world.matches(_path(word))
+            if met.absent and self.version < (3, 15, 1):
+                met = Matches((), "No such file or directory")
             if met.error:
                 if self.log.settings.missingok:
                     continue
@@ -955,7 +959,7 @@ class _File:
         word, at = self.word(begin)
         following = self.char(at)
         if following not in _SPACE and following != "=" and self.version >= (3, 19, 0):
-            if at < self.length or self.version <= (3, 22, 0):
+            if at < self.length or self.version < (3, 22, 0):
                 self.fail(begin, f"{word!r} is followed by {following!r} instead of white space")
                 return at, "error"
         settings = self.log.settings
