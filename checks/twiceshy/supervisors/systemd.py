@@ -1,0 +1,492 @@
+"""systemd: every service of this host from one `systemctl show`, their lives from the journal.
+
+Rights: any user may ask for properties. The journal, the one place that tells a crash from a
+restart by hand and remembers both, is for root and the groups systemd-journal and adm.
+
+Formats: systemctl(1) show; org.freedesktop.systemd1(5) for the properties; the message ids of
+sd-messages.h; https://systemd.io/JOURNAL_FILE_FORMAT for how far back the journal goes. Only
+records of pid 1 itself are believed (the trusted field _PID, systemd.journal-fields(7)): any user
+can send a message id.
+
+Known of NRestarts (service.c; systemd 252): counts automatic restarts alone; kept by daemon-reload
+and daemon-reexec; zeroed by reset-failed and at the next start by hand; never decays. `Result` and
+ExecMainStatus are those of the life that runs, so a sample of a crash loop says success.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import signal
+import struct
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+from twiceshy import aside
+from twiceshy.plugin import CheckError
+from twiceshy.supervisors import (
+    BETWEEN,
+    BY_HAND,
+    CLEAN,
+    CRASH,
+    DOWN,
+    GAVE_UP,
+    UP,
+    Ended,
+    Place,
+    Service,
+    process,
+)
+from twiceshy.supervisors.process import Process
+
+if TYPE_CHECKING:
+    from twiceshy.history import Stamp
+
+NAME = "systemd"
+SUFFIX = ".service"
+JOURNALS = ("/var/log/journal", "/run/log/journal")
+NO_JOURNAL = (
+    "the journal may not be read, so exit statuses and restarts before the first look are unseen: "
+    "add the check's user to group systemd-journal"
+)
+RECORDS = 6000  # at most so many lines of the journal a run; about 1 MB and 60 ms
+SUSPECTS = 3  # services whose own log lines are asked for together with the records
+
+PROPERTIES = (
+    "Id,LoadState,LoadError,ActiveState,SubState,Result,NRestarts,InvocationID,MainPID,"
+    "ActiveEnterTimestampMonotonic,InactiveExitTimestampMonotonic,StateChangeTimestampMonotonic,"
+    "ExecMainCode,ExecMainStatus,Restart,RestartUSec,StartLimitBurst,Type,TriggeredBy,BusName,"
+    "Transient"
+)
+
+RESTARTED = "5eb03494b6584870a536b337290809b3"  # SD_MESSAGE_UNIT_RESTART_SCHEDULED
+STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
+STARTED = "39f53479d3a045ac8e11786248231fbf"
+STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
+EXITED = "98e322203f7a4ed290d09fe03c09fe15"  # SD_MESSAGE_UNIT_PROCESS_EXIT; never for exit 0
+FAILED = "d9b373ed55a64feb8242e02dbe79a49c"  # SD_MESSAGE_UNIT_FAILURE_RESULT
+SUCCEEDED = "7ad2d189f7e94e70a38c781354912448"  # SD_MESSAGE_UNIT_SUCCESS
+OUT_OF_MEMORY = "fe6faa94e7774663a0da52717891d8ef"
+MESSAGES = (
+    RESTARTED, STARTING, STARTED, STOPPING, EXITED, FAILED, SUCCEEDED, OUT_OF_MEMORY,
+)  # fmt: skip
+
+RESULTS = {
+    "exit-code": "",
+    "signal": "",
+    "core-dump": "",
+    "success": "",
+    "watchdog": "watchdog",
+    "oom-kill": "out of memory",
+    "timeout": "timed out",
+    "protocol": "broke its protocol with systemd",
+    "resources": "resources missing",
+    "start-limit-hit": "start limit hit",
+    "exec-condition": "its condition failed",
+}
+EXIT_STATUSES = {  # systemd.exec(5), "Process Exit Codes": systemd itself could not start it
+    200: "CHDIR", 203: "EXEC", 209: "STDOUT", 216: "GROUP", 217: "USER", 218: "CAPABILITIES",
+    226: "NAMESPACE", 238: "STATE_DIRECTORY", 243: "CREDENTIALS",
+}  # fmt: skip
+
+
+# What the formats say
+
+
+def parse_show(text: str) -> list[dict[str, str]]:
+    """The blocks of `systemctl show`, one a unit, in systemd's order."""
+    blocks = []
+    for block in text.strip("\n").split("\n\n"):
+        properties = {}
+        for line in block.split("\n"):
+            key, separator, value = line.partition("=")
+            if separator:
+                properties[key] = value
+        if properties.get("Id"):
+            blocks.append(properties)
+    return blocks
+
+
+def is_daemon(properties: Mapping[str, str]) -> bool:
+    """Whether a service is meant to stay: no oneshot, no job of a timer or of systemd-run."""
+    return not (
+        properties.get("LoadState") != "loaded"
+        or properties.get("Type") == "oneshot"
+        or any(unit.endswith(".timer") for unit in properties.get("TriggeredBy", "").split())
+        or (properties.get("Transient") == "yes" and properties.get("Restart") == "no")
+    )
+
+
+def seen(properties: Mapping[str, str], monotonic_us: int) -> Service:
+    """One service as its properties tell of it, at an instant (microseconds, CLOCK_MONOTONIC)."""
+    name = short(properties["Id"])
+    active, sub = properties.get("ActiveState", ""), properties.get("SubState", "")
+    restarts = _number(properties.get("NRestarts", ""))
+    since = "ActiveEnterTimestampMonotonic"
+    if active in ("active", "reloading"):
+        state = UP
+    elif active == "failed":
+        state = GAVE_UP
+    elif sub.startswith("auto-restart"):
+        state = BETWEEN
+    elif active in ("activating", "deactivating"):
+        state = UP
+        since = "InactiveExitTimestampMonotonic" if active == "activating" else since
+    else:
+        state = DOWN
+    start_us = _number(properties.get(since, "")) or 0
+    age = max(0.0, (monotonic_us - start_us) / 1e6) if state == UP and start_us else None
+    return Service(
+        name=name,
+        supervisor=NAME,
+        state=state,
+        wanted_up=None if state == DOWN else True,
+        incarnation=properties.get("InvocationID", "") if state == UP else "",
+        age_seconds=age,
+        restarts=restarts,
+        exact=restarts is not None,
+        last_exit=last_exit(properties) if state in (BETWEEN, GAVE_UP) else "",
+        reason=_reason(properties, state, restarts),
+        next=f"journalctl -u {name} -n 50",
+        on_demand=bool(properties.get("TriggeredBy") or properties.get("BusName")),
+    )
+
+
+def _reason(properties: Mapping[str, str], state: str, restarts: int | None) -> str:
+    if state == BETWEEN:
+        return f"systemd waits {properties.get('RestartUSec', '?')} before the next start"
+    if state != GAVE_UP or properties.get("Restart", "no") == "no":
+        return "" if state != GAVE_UP else "failed, and systemd does not restart it (Restart=no)"
+    burst = _number(properties.get("StartLimitBurst", "")) or 0
+    # 252 leaves the Result of the last life; only older ones say start-limit-hit.
+    if properties.get("Result") == "start-limit-hit" or (restarts and burst and restarts >= burst):
+        return f"start limit hit: systemd gave up after {restarts} restarts"
+    if restarts:
+        return f"systemd gave up after {restarts} restart{'s' * (restarts != 1)}"
+    return "failed, and systemd does not restart it after this"
+
+
+def last_exit(properties: Mapping[str, str]) -> str:
+    """How the last life ended, from Result, ExecMainCode and ExecMainStatus (siginfo's si_code)."""
+    code = {"1": "exited", "2": "killed", "3": "dumped"}.get(properties.get("ExecMainCode", ""), "")
+    result = properties.get("Result", "")
+    return cause(result, code, properties.get("ExecMainStatus", ""))
+
+
+def cause(result: str, code: str, status: str) -> str:
+    """ "exit status 1", "signal SEGV, core dumped", "watchdog (signal ABRT)", "out of memory"."""
+    words = RESULTS.get(result, result)
+    number = _number(status)
+    if code == "exited" and number is not None and (number or not words):
+        how = f"exit status {number}"
+        if number in EXIT_STATUSES:
+            how += f"/{EXIT_STATUSES[number]}"
+        if number == 203:
+            how += ", the program cannot be executed"
+    elif code in ("killed", "dumped") and number is not None:
+        how = f"signal {signal_name(number)}" + (", core dumped" if code == "dumped" else "")
+    else:
+        how = "" if words or result in ("", "success") else "a command before or after it failed"
+    return f"{words} ({how})" if words and how else words or how
+
+
+def signal_name(number: int) -> str:
+    """ "SEGV" for 11; the number itself if it has no name."""
+    try:
+        return signal.Signals(number).name[3:]
+    except ValueError:
+        return str(number)
+
+
+@dataclass
+class _Life:
+    """The records of one invocation of a unit, as they are gathered."""
+
+    began_us: int = 0
+    ended_us: int = 0
+    stopping: bool = False
+    failed: bool = False
+    restarted: bool = False
+    result: str = ""
+    code: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the journal tells."""
+
+    lives: Mapping[str, tuple[Ended, ...]] = field(default_factory=dict)  # by unit, oldest first
+    lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by unit, newest last
+    oldest_us: int | None = None  # monotonic, of the oldest record returned
+    records: int = 0
+
+
+def parse_journal(text: str, monotonic_us: int, boot: str) -> Told:
+    """Records of pid 1 and lines of services from `journalctl -o json`, oldest first.
+
+    One life is what carries one INVOCATION_ID: it ends with "failed with result" or "deactivated
+    successfully". "Stopping" before that is an operator or a dependency; "scheduled restart job"
+    after a success is a loop of clean exits; a success that nobody restarts is nobody's crash.
+    """
+    lives: dict[str, dict[str, _Life]] = {}
+    lines: dict[str, list[str]] = {}
+    oldest, records = None, 0
+    for line in text.splitlines():
+        try:
+            record = json.loads(line)
+            at = int(record["__MONOTONIC_TIMESTAMP"])
+        except (ValueError, KeyError, TypeError):
+            continue  # cut off by a limit, or by a journal that was being written
+        records += 1
+        if record.get("_BOOT_ID", boot) != boot:
+            continue
+        oldest = at if oldest is None else min(oldest, at)
+        message = record.get("MESSAGE_ID")
+        if record.get("_PID") == "1" and message in MESSAGES:
+            unit, invocation = record.get("UNIT"), record.get("INVOCATION_ID")
+            if isinstance(unit, str) and isinstance(invocation, str):
+                life = lives.setdefault(unit, {}).setdefault(invocation, _Life())
+                _note(life, message, record, at)
+        elif isinstance(record.get("_SYSTEMD_UNIT"), str):
+            lines.setdefault(record["_SYSTEMD_UNIT"], []).append(_message(record.get("MESSAGE")))
+    ended = {
+        unit: tuple(
+            _ended(life, monotonic_us)
+            for life in sorted(of_unit.values(), key=lambda life: life.ended_us)
+            if life.ended_us
+        )
+        for unit, of_unit in lives.items()
+    }
+    return Told(ended, {u: tuple(ll[-20:]) for u, ll in lines.items()}, oldest, records)
+
+
+def _note(life: _Life, message: str, record: Mapping[str, Any], at: int) -> None:
+    if message in (STARTING, STARTED):
+        life.began_us = life.began_us or at
+    elif message == STOPPING:
+        life.stopping = life.stopping or not life.ended_us
+    elif message == EXITED:
+        # A reload command that fails ends no life; the main process' own words come first.
+        if record.get("COMMAND") != "ExecReload" and (
+            not life.code or record.get("COMMAND") == "ExecStart"
+        ):
+            life.code = str(record.get("EXIT_CODE", ""))
+            life.status = str(record.get("EXIT_STATUS", ""))
+    elif message == OUT_OF_MEMORY:
+        life.result = life.result or "oom-kill"
+    elif message in (FAILED, SUCCEEDED):
+        # After the start limit the same invocation fails once more: no second death.
+        if not life.ended_us:
+            life.ended_us = at
+            life.failed = message == FAILED
+            life.result = str(record.get("UNIT_RESULT", "")) or life.result
+    elif message == RESTARTED:
+        life.restarted = True
+        life.ended_us = life.ended_us or at
+
+
+def _ended(life: _Life, monotonic_us: int) -> Ended:
+    if life.stopping:
+        kind = BY_HAND
+    elif life.failed:
+        kind = CRASH
+    else:
+        kind = CLEAN if life.restarted else BY_HAND
+    why = cause(life.result, life.code, life.status) if life.failed else ""
+    if life.failed and life.result == "timeout" and not life.code:
+        why = "timed out"
+    return Ended(
+        age_seconds=max(0.0, (monotonic_us - life.ended_us) / 1e6),
+        kind=kind,
+        cause=why if kind == CRASH else "exit status 0" if kind == CLEAN else "",
+        lasted_seconds=(life.ended_us - life.began_us) / 1e6 if life.began_us else None,
+    )
+
+
+def _message(content: object) -> str:
+    if isinstance(content, list):  # bytes that are not UTF-8
+        return bytes(byte & 255 for byte in content if isinstance(byte, int)).decode(
+            "utf-8", "replace"
+        )
+    return content if isinstance(content, str) else ""
+
+
+def head_realtime(header: bytes) -> float | None:
+    """Seconds (Unix) of the oldest entry of a journal file; None if there is none in it.
+
+    JOURNAL_FILE_FORMAT, "Header": le64 head_entry_realtime in microseconds at offset 184.
+    """
+    if len(header) < 192 or header[:8] != b"LPKSHHRH":
+        return None
+    microseconds = struct.unpack_from("<Q", header, 184)[0]
+    return float(microseconds) / 1e6 if microseconds else None
+
+
+def short(unit: str) -> str:
+    """ "rsyslog" of "rsyslog.service", as operators type it."""
+    return unit[: -len(SUFFIX)] if unit.endswith(SUFFIX) else unit
+
+
+def long(name: str) -> str:
+    """ "rsyslog.service" of "rsyslog"."""
+    return name if name.endswith(SUFFIX) else name + SUFFIX
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+# What is asked
+
+
+def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = None) -> list[Place]:
+    """The system manager, if it is pid 1 of this host (or container)."""
+    first = process.read(1, proc) if processes is None else processes.get(1)
+    return [Place(NAME, "system", 1)] if first and first.comm == "systemd" else []
+
+
+def look(
+    place: Place,
+    now: Stamp,
+    proc: Path = process.PROC,
+    processes: Mapping[int, Process] | None = None,
+    *,
+    window: float = 900.0,
+    names: Sequence[str] = (),
+    log_lines: int = 3,
+    wanted: Callable[[str], bool] = lambda name: True,
+    ask: Callable[[Sequence[str]], aside.Ran] = aside.run,
+    journals: Sequence[str] = JOURNALS,
+) -> list[Service]:
+    """All daemons, or `names` whatever they are; one `systemctl show`, at most one `journalctl`.
+
+    CheckError when systemd cannot be asked, aside.NoAnswer when it hangs. `window`: seconds of the
+    journal to read.
+    """
+    units = [long(name) for name in names] or ["*" + SUFFIX]
+    try:
+        ran = ask(["systemctl", "show", "-p", PROPERTIES, "--", *units])
+    except OSError as error:
+        raise CheckError(f"systemd cannot be asked: {error.strerror} (systemctl)") from error
+    monotonic_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    if ran.status != 0:
+        said = (ran.stderr.strip().splitlines() or ["it said nothing"])[0]
+        raise CheckError(f"systemd cannot be asked: {said}")
+    services = {}
+    blocks = parse_show(ran.stdout)
+    for position, properties in enumerate(blocks):
+        service = seen(properties, monotonic_us)
+        if names and len(blocks) == len(names):
+            # An alias answers under its own name: the operator's word is kept.
+            service = replace(service, name=short(names[position]))
+        if names and properties.get("LoadState") != "loaded":
+            continue  # not there; the caller misses it by name
+        if (names or is_daemon(properties)) and wanted(service.name):
+            services[service.name] = service
+    first = process.read(1, proc) if processes is None else processes.get(1)
+    manager_age = process.age(first, proc) if first else None
+    services = {n: replace(s, restarts_seconds=manager_age) for n, s in services.items()}
+    if not services:
+        return []
+    if not may_read_journal(journals):
+        # With no counts and no deaths there is nothing to be sorry about.
+        return [replace(service, unseen=NO_JOURNAL) for service in services.values()]
+    suspects = _suspects(services.values(), window) if log_lines else []
+    told = _ask_journal(ask, now.boot, window, suspects, monotonic_us)
+    if told is not None and told.records >= RECORDS and suspects:
+        # A talkative service crowded the records of all others out.
+        lines = told.lines
+        told = _ask_journal(ask, now.boot, window, [], monotonic_us)
+        told = told and replace(told, lines=lines)
+    if told is None:
+        return [replace(s, unseen="journalctl did not answer") for s in services.values()]
+    reach = _reach(told, journals, now, window, manager_age, monotonic_us)
+    return [_with_lives(service, told, reach, log_lines) for service in services.values()]
+
+
+def may_read_journal(journals: Sequence[str] = JOURNALS) -> bool:
+    """Whether a system journal is there and may be read (journalctl itself answers with a hint)."""
+    files = [path for root in journals for path in glob.glob(f"{root}/*/system.journal")]
+    return any(os.access(path, os.R_OK) for path in files)
+
+
+def _suspects(services: Iterable[Service], window: float) -> list[str]:
+    """The services whose last words will most likely be wanted, worst first."""
+    young = [
+        service
+        for service in services
+        if service.state in (GAVE_UP, BETWEEN)
+        or (service.restarts and (service.age_seconds or 0.0) < window)
+    ]
+    young.sort(key=lambda service: (service.state == UP, -(service.restarts or 0)))
+    return [service.name for service in young[:SUSPECTS]]
+
+
+def _ask_journal(
+    ask: Callable[[Sequence[str]], aside.Ran],
+    boot: str,
+    window: float,
+    suspects: Sequence[str],
+    monotonic_us: int,
+) -> Told | None:
+    boot = boot.replace("-", "")
+    argv = [
+        "journalctl", "-q", "-o", "json", "-n", str(RECORDS), f"--since=-{int(window) + 1}s",
+        "--output-fields=MESSAGE_ID,UNIT,INVOCATION_ID,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,"
+        "_PID,_BOOT_ID,_SYSTEMD_UNIT" + (",MESSAGE" if suspects else ""),
+        f"_BOOT_ID={boot}", "_PID=1", *(f"MESSAGE_ID={message}" for message in MESSAGES),
+    ]  # fmt: skip
+    for name in suspects:
+        argv += ["+", f"_BOOT_ID={boot}", f"_SYSTEMD_UNIT={long(name)}"]
+    try:
+        ran = ask(argv)
+    except (OSError, aside.NoAnswer):
+        return None
+    return parse_journal(ran.stdout, monotonic_us, boot) if ran.status == 0 else None
+
+
+def _reach(
+    told: Told,
+    journals: Sequence[str],
+    now: Stamp,
+    window: float,
+    manager_age: float | None,
+    monotonic_us: int,
+) -> float:
+    """How many seconds back the journal is complete; the whole window where it goes that far."""
+    if told.records >= RECORDS and told.oldest_us is not None:
+        return (monotonic_us - told.oldest_us) / 1e6
+    heads = []
+    for root in journals:
+        for path in glob.glob(f"{root}/*/system*.journal"):
+            try:
+                with open(path, "rb") as journal:
+                    head = head_realtime(journal.read(192))
+            except OSError:
+                continue
+            if head is not None:
+                heads.append(now.wall - head)
+    reach = max(heads, default=0.0)
+    if manager_age is not None and reach > manager_age - 60.0:
+        return window  # it goes back to the start of this systemd: there is no more to know
+    return min(window, max(0.0, reach))
+
+
+def _with_lives(service: Service, told: Told, reach: float, log_lines: int) -> Service:
+    lives = told.lives.get(long(service.name), ())
+    crashes = [life for life in lives if life.kind in (CRASH, CLEAN)]
+    last = service.last_exit or (crashes[-1].cause if crashes else "")
+    lines = [line for line in told.lines.get(long(service.name), ()) if line.strip()]
+    return replace(
+        service,
+        history=lives,
+        history_seconds=reach,
+        exact=True,
+        last_exit=last,
+        log=tuple(lines[-log_lines:]) if log_lines else (),
+    )
