@@ -714,7 +714,7 @@ class _File:
                 else:
                     self.log.torn = True
             return True
-        return self.failed and self.version >= (3, 15, 0)
+        return self.failed
 
     def run(self) -> None:
         default, skip_line, ended, error, skip, script = range(6)
@@ -773,7 +773,7 @@ class _File:
                 at += 1
             elif state == error:
                 # This step eats one character, whatever it is: a } there does not end the stanza.
-                self.failed = True
+                self.failed |= self.version >= (3, 15, 0)
                 state = skip
                 at += 1
             elif state == script:
