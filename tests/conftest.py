@@ -38,7 +38,7 @@ def run_script(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs() -> Callable[..., None]:
     """`needs("logrotate")` skips without these programs; in CI their absence is a failure."""
 

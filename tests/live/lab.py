@@ -119,7 +119,7 @@ class Lab:
 
     def __init__(self) -> None:
         self._left: contextlib.ExitStack = contextlib.ExitStack()
-        self._pid = 0
+        self.pid = 0
 
     def __enter__(self) -> Lab:
         with contextlib.ExitStack() as left:
@@ -143,8 +143,8 @@ class Lab:
                 stderr=subprocess.STDOUT,
             )
             left.callback(_end, holder)
-            self._pid = self._first(holder, said.name)
-            self._root = Path(f"/proc/{self._pid}/root")
+            self.pid = self._first(holder, said.name)
+            self._root = Path(f"/proc/{self.pid}/root")
             self.wait_for(
                 lambda: self.run(["systemctl", "is-active", "basic.target"]).stdout == "active\n",
                 "basic.target",
@@ -216,7 +216,7 @@ class Lab:
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root or as `user` with just its own and these groups."""
-        enter = ["nsenter", "-t", str(self._pid), "-m", "-p", "-u", "-i", "-n", "-C", "-r", "-w"]
+        enter = ["nsenter", "-t", str(self.pid), "-m", "-p", "-u", "-i", "-n", "-C", "-r", "-w"]
         become: list[str] = []
         if user is not None:
             extra = ",".join(groups)
@@ -305,5 +305,5 @@ def _group_of(user: str) -> str:
 if __name__ == "__main__":  # a shell inside, for the curious
     with Lab() as lab:
         print(lab.install_checks(), file=sys.stderr)
-        enter = ["nsenter", "-t", str(lab._pid), "-m", "-p", "-u", "-i", "-n", "-C", "-r", "-w"]
+        enter = ["nsenter", "-t", str(lab.pid), "-m", "-p", "-u", "-i", "-n", "-C", "-r", "-w"]
         subprocess.run([*enter, *(sys.argv[1:] or ["bash"])], check=False)

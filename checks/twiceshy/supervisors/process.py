@@ -124,8 +124,8 @@ def _text(path: str) -> str:
 # Plain processes: what an operator names, and who starts them
 
 
-SHELLS = frozenset("sh ash bash busybox dash fish ksh mksh yash zsh".split())
-CRONS = frozenset("cron crond CRON atd anacron fcron".split())
+SHELLS = frozenset(["sh", "ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "yash", "zsh"])
+CRONS = frozenset(["cron", "crond", "CRON", "atd", "anacron", "fcron"])
 INTERPRETERS = ("python", "perl", "ruby", "node", "php", "java", "lua", *sorted(SHELLS))
 
 
