@@ -68,13 +68,14 @@ from twiceshy.verdict import Finding, Measure, Report, safe
 class Host:
     """This machine's files and users, asked once each and never changed: grammar.World in earnest."""
 
-    def __init__(self, home: str = "/root") -> None:
+    def __init__(self, home: str = "/root", root_uid: int = 0) -> None:
         self.unseen: dict[str, str] = {}
         """What our rights did not let us see: path to what was wanted of it."""
         self._home = home
         self._listed: dict[str, Union[list[tuple[str, bool]], OSError]] = {}
         self._absent = False
-        self._root = os.geteuid() == 0
+        self._root_uid = root_uid
+        self._root = os.geteuid() == root_uid
 
     def home(self) -> str:
         return self._home
@@ -99,7 +100,8 @@ class Host:
             if seen.st_size <= 0xFFFFFF:
                 with open(path, "rb") as file:
                     text = file.read(0xFFFFFF + 1)
-            return grammar.Source("file", "", stat.S_IMODE(mode), seen.st_uid, seen.st_size, text)
+            owner = 0 if seen.st_uid == self._root_uid else seen.st_uid
+            return grammar.Source("file", "", stat.S_IMODE(mode), owner, seen.st_size, text)
         except PermissionError as error:
             if self.denied(path, "configuration"):
                 return grammar.Source("other")
@@ -275,6 +277,8 @@ class Places:
     root: Path = Path("/")
     """Above etc, run, usr/lib and var/lib, for the schedule, the state file and journald."""
     proc: Path = Path("/proc")
+    root_uid: int = 0
+    """Who is root there."""
 
     def at(self, path: str) -> Path:
         return self.root / path.lstrip("/")
@@ -1000,7 +1004,7 @@ def installed() -> tuple[grammar.Version, str]:
 
 def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
     """One look at everything: configuration, logs, /proc, schedule, engine."""
-    host = Host()
+    host = Host(root_uid=places.root_uid)
     default = ""
     if args.logrotate_version:
         version = args.logrotate_version

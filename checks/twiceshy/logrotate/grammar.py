@@ -452,6 +452,29 @@ class _Reader:
             found += self.world.matches(_path(one.partition("\0")[0])).paths
         return tuple(found)
 
+    def heads(self, text: str) -> list[str]:
+        """Globs of all stanzas in a text that goes unread, and in what it would have included."""
+        found = stanza_heads(text)
+        if self.depth >= _NESTING:
+            return found
+        for include in re.finditer(r"^[ \t]*include[ \t=]+(\S+)", text, re.MULTILINE):
+            path = os.path.join(self.directory, _path(include[1]))
+            source = self.world.source(path)
+            sources = [source]
+            if source.kind == "directory":
+                names = self.world.names(path)
+                sources = [
+                    self.world.source(os.path.join(path, name))
+                    for name in ([] if isinstance(names, str) else sorted(names))
+                    if not any(shell.matches(one, name) for one in self.taboo)
+                ]
+            self.depth += 1
+            for one in sources:
+                if one.kind == "file":
+                    found += self.heads(one.text.decode("latin-1"))
+            self.depth -= 1
+        return found
+
     # Paths
 
     def path(self, given: str, draft: _Draft) -> bool:
@@ -540,12 +563,11 @@ class _Reader:
             return False
         refused = self.refused(source)
         if refused:
-            text = source.text.decode("latin-1")
-            heads = stanza_heads(text)
+            heads = self.heads(source.text.decode("latin-1"))
             self.report(
                 Problem(
                     refused[0],
-                    FILE,
+                    FILE if self.drop_in else RUN,
                     place,
                     refused[1],
                     tuple(_shown(head) for head in heads),
@@ -658,7 +680,7 @@ class _File:
         )
 
     def heads(self, begin: int, end: int) -> list[str]:
-        return stanza_heads(self.text[begin:end])
+        return self.reader.heads(self.text[begin:end])
 
     def fatal(self, at: int, text: str) -> _Fatal:
         """The rest of the file is lost, and with it the stanza that is open."""
@@ -689,7 +711,9 @@ class _File:
 
     def skipped(self, end: int, survives: bool) -> None:
         """A stanza with an error is over: say what it took along."""
-        begin = self.text.find("\n", self.error_at)
+        begin = self.error_at
+        if self.text[begin] not in "/\"'~":
+            begin = self.text.find("\n", begin)
         more = self.heads(begin, end) if 0 <= begin < end else []
         self.reader.report(
             Problem(
