@@ -37,7 +37,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import bisect
 import difflib
 import errno
 import fnmatch
@@ -51,7 +50,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from twiceshy import aside, deadline, history, limits, units, verdict
 from twiceshy import options as opt
@@ -66,13 +65,14 @@ from twiceshy.verdict import Finding, Measure, Report, safe
 
 
 class Host:
-    """This machine's files and users, asked once each and never changed: grammar.World in earnest."""
+    """This machine's files and users, asked once each and never changed: grammar.World in earnest.
+    """
 
     def __init__(self, home: str = "/root", root_uid: int = 0) -> None:
         self.unseen: dict[str, str] = {}
         """What our rights did not let us see: path to what was wanted of it."""
         self._home = home
-        self._listed: dict[str, Union[list[tuple[str, bool]], OSError]] = {}
+        self._listed: dict[str, list[tuple[str, bool]] | OSError] = {}
         self._absent = False
         self._root_uid = root_uid
         self._root = os.geteuid() == root_uid
@@ -109,7 +109,7 @@ class Host:
         except OSError as error:
             return grammar.Source("", os.strerror(error.errno or 0))
 
-    def names(self, path: str) -> Union[Sequence[str], str]:
+    def names(self, path: str) -> Sequence[str] | str:
         try:
             return os.listdir(path)
         except PermissionError as error:
@@ -117,7 +117,7 @@ class Host:
         except OSError as error:
             return str(error.strerror)
 
-    def listed(self, path: str) -> Union[list[tuple[str, bool]], OSError]:
+    def listed(self, path: str) -> list[tuple[str, bool]] | OSError:
         """Names in a directory, each with whether it is a directory itself."""
         known = self._listed.get(path)
         if known is None:
@@ -204,7 +204,9 @@ class Host:
             return grammar.Directory(0, str(error.strerror))
         except (OSError, ValueError) as error:
             return grammar.Directory(
-                0, getattr(error, "strerror", "") or str(error), isinstance(error, FileNotFoundError)
+                0,
+                getattr(error, "strerror", "") or str(error),
+                isinstance(error, FileNotFoundError),
             )
 
     def uid(self, name: str) -> int | None:
@@ -233,7 +235,9 @@ class Host:
             return turn.Log(error=str(error.strerror))
         except (OSError, ValueError) as error:
             gone = isinstance(error, (FileNotFoundError, ValueError))
-            return turn.Log(error=os.strerror(getattr(error, "errno", 0) or errno.ENOENT), absent=gone)
+            return turn.Log(
+                error=os.strerror(getattr(error, "errno", 0) or errno.ENOENT), absent=gone
+            )
         return turn.Log(
             _KINDS.get(stat.S_IFMT(seen.st_mode), "other"),
             seen.st_size,
@@ -308,7 +312,12 @@ def _unit_lines(places: Places, unit: str) -> tuple[str, list[str]]:
     """Where a unit's file lies, and its lines with those of its drop-ins, in systemd's order."""
     where = ""
     lines: list[str] = []
-    folders = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
+    folders = (
+        "etc/systemd/system",
+        "run/systemd/system",
+        "usr/lib/systemd/system",
+        "lib/systemd/system",
+    )
     for folder in folders:
         path = places.root / folder / unit
         if os.path.lexists(path):
@@ -374,7 +383,9 @@ def _calendar(values: Sequence[str]) -> float:
         elif "," in time.partition(":")[0]:
             seconds.append(86400.0 / len(time.partition(":")[0].split(",")))
         else:
-            seconds.append(604800.0 if re.match(r"(?i)^(mon|tue|wed|thu|fri|sat|sun)\b", one) else 86400.0)
+            seconds.append(
+                604800.0 if re.match(r"(?i)^(mon|tue|wed|thu|fri|sat|sun)\b", one) else 86400.0
+            )
     return min(seconds, default=86400.0) / max(1, len([s for s in seconds if s >= 86400.0]))
 
 
@@ -400,9 +411,7 @@ def _hardening(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         for value in _set(lines, key)
         for word in value.split()
     ]
-    return tuple(closed), tuple(
-        one if one.startswith("/") else f"/var/log/{one}" for one in opened
-    )
+    return tuple(closed), tuple(one if one.startswith("/") else f"/var/log/{one}" for one in opened)
 
 
 def _state_option(text: str) -> tuple[str, ...]:
@@ -433,12 +442,16 @@ def schedule(places: Places, commands: frozenset[str]) -> Schedule:
         for script in sorted(places.at(folder).glob("*logrotate*")):
             found.append(_script(places, script, interval, systemd, cron, commands))
     for table in _crontabs(places):
-        text = "\n".join(line for line in _text(table).splitlines() if not line.lstrip().startswith("#"))
+        text = "\n".join(
+            line for line in _text(table).splitlines() if not line.lstrip().startswith("#")
+        )
         for line in text.splitlines():
             if re.search(r"(^|[\s/])logrotate\b", line) and "=" not in line.split()[0]:
                 dead = "" if cron else "no cron daemon is running"
                 found.append(
-                    Schedule(str(table), _cron_interval(line), dead, state_files=_state_option(line))
+                    Schedule(
+                        str(table), _cron_interval(line), dead, state_files=_state_option(line)
+                    )
                 )
     alive = [one for one in found if not one.dead]
     if alive:
@@ -511,7 +524,12 @@ def _asked(dead: str) -> tuple[str, str, int]:
 
 
 def _script(
-    places: Places, script: Path, interval: float, systemd: bool, cron: bool, commands: frozenset[str]
+    places: Places,
+    script: Path,
+    interval: float,
+    systemd: bool,
+    cron: bool,
+    commands: frozenset[str],
 ) -> Schedule:
     text = _text(script)
     dead = ""
@@ -521,9 +539,8 @@ def _script(
         dead = f"run-parts passes over {script}: a dot in its name"
     elif systemd and "/run/systemd/system" in text:
         dead = f"{script} does nothing under systemd, and there is no logrotate.timer"
-    elif not cron and not commands & {"anacron"}:
-        if not _anacron(places, commands):
-            dead = "no cron daemon is running"
+    elif not cron and not commands & {"anacron"} and not _anacron(places, commands):
+        dead = "no cron daemon is running"
     return Schedule(str(script), interval, dead, state_files=_state_option(text))
 
 
@@ -548,7 +565,9 @@ def _crontabs(places: Places) -> list[Path]:
 def _cron_interval(line: str) -> float:
     fields = line.split()
     if fields[0].startswith("@"):
-        return {"@hourly": 3600.0, "@weekly": 604800.0, "@monthly": 2592000.0}.get(fields[0], 86400.0)
+        return {"@hourly": 3600.0, "@weekly": 604800.0, "@monthly": 2592000.0}.get(
+            fields[0], 86400.0
+        )
     if len(fields) < 5:
         return 86400.0
     minute, hour = fields[0], fields[1]
@@ -591,7 +610,9 @@ def state_file(candidates: Sequence[str], proc: Path, host: Host) -> StateFile:
         if stat.S_ISDIR(seen.st_mode):
             return StateFile(path, trouble="it is a directory")
         if not stat.S_ISREG(seen.st_mode):
-            return StateFile(path, written=None, trouble="" if path == "/dev/null" else "not a regular file")
+            return StateFile(
+                path, written=None, trouble="" if path == "/dev/null" else "not a regular file"
+            )
         known, readable = state.State(), True
         try:
             with open(path, "rb") as file:
@@ -601,7 +622,9 @@ def state_file(candidates: Sequence[str], proc: Path, host: Host) -> StateFile:
             host.denied(path, "state file")
         except OSError as error:
             return StateFile(path, trouble=str(error.strerror), written=seen.st_mtime)
-        return StateFile(path, known, seen.st_mtime, readable, "", _locked_by(proc, seen), seen.st_ino)
+        return StateFile(
+            path, known, seen.st_mtime, readable, "", _locked_by(proc, seen), seen.st_ino
+        )
     path = candidates[0]
     folder = os.path.dirname(path)
     trouble = ""
@@ -700,9 +723,7 @@ def writers(proc: Path, wanted: frozenset[str], folders: Sequence[str]) -> Write
     return Writers(tuple(unique.values()), seen, total, frozenset(commands))
 
 
-def _opened(
-    proc: Path, pid: str, name: str, command: str, path: str, deleted: bool
-) -> Open | None:
+def _opened(proc: Path, pid: str, name: str, command: str, path: str, deleted: bool) -> Open | None:
     try:
         seen = os.stat(f"{proc}/{pid}/fd/{name}")
         flags = int(re.search(r"flags:\s*([0-7]+)", _text(proc / pid / "fdinfo" / name))[1], 8)  # type: ignore[index]
@@ -749,7 +770,11 @@ _NOT_LOGS = re.compile(
 
 
 def strays(
-    folders: Sequence[str], big: float, claimed: frozenset[str] | set[str], host: Host, most: int = 300_000
+    folders: Sequence[str],
+    big: float,
+    claimed: frozenset[str] | set[str],
+    host: Host,
+    most: int = 300_000,
 ) -> tuple[list[Stray], bool]:
     """Big files without a stanza, and whether everything was walked."""
     found: list[Stray] = []
@@ -844,7 +869,9 @@ def docker_logs(places: Places, wanted: bool | None, host: Host) -> Engine | Non
                 found.append(_container(about))
         except (docker.errors.DockerException, RequestException, OSError) as error:
             if wanted:
-                raise CheckError(f"the Docker engine does not answer: {safe(str(error))}") from error
+                raise CheckError(
+                    f"the Docker engine does not answer: {safe(str(error))}"
+                ) from error
             return Engine(error=safe(str(error)))
     default = "max-size" in _text(places.at("etc/docker/daemon.json"))
     return Engine(tuple(found), default)
@@ -895,19 +922,19 @@ def journal(places: Places) -> Journal:
     if text:
         number = re.fullmatch(r"(\d+)([KMGTPE]?)", text)
         limit = float(number[1]) * 1024 ** (" KMGTPE".index(number[2] or " ")) if number else None
-    folder = places.at("var/log/journal")
+    journals = places.at("var/log/journal")
     size = 0.0
     foreign = []
     own = _text(places.at("etc/machine-id")).strip()
     try:
-        about = os.statvfs(folder)
+        about = os.statvfs(journals)
         size = about.f_blocks * about.f_frsize
-        for name in os.listdir(folder):
+        for name in os.listdir(journals):
             if re.fullmatch(r"[0-9a-f]{32}", name) and name != own:
                 octets = 0
-                for entry in os.scandir(folder / name):
+                for entry in os.scandir(journals / name):
                     octets += entry.stat(follow_symlinks=False).st_blocks * 512
-                foreign.append((str(folder / name), octets))
+                foreign.append((str(journals / name), octets))
     except OSError:
         pass
     return Journal(limit, text, place, size, tuple(foreign))
@@ -920,7 +947,12 @@ def read_only_mounts(proc: Path) -> tuple[str, ...]:
         fields = line.split()
         if len(fields) > 6:
             options = fields[5].split(",")
-            closed.append((fields[4].replace("\\040", " "), "ro" in options or " ro," in line.partition(" - ")[2]))
+            closed.append(
+                (
+                    fields[4].replace("\\040", " "),
+                    "ro" in options or " ro," in line.partition(" - ")[2],
+                )
+            )
     return tuple(point + ("" if ro else "\0") for point, ro in closed)
 
 
@@ -975,6 +1007,11 @@ class Seen:
     walked_all: bool = True
 
     @property
+    def main(self) -> str:
+        """The file to give to logrotate when it is tried by hand."""
+        return self.reading.read[0] if self.reading.read else "/etc/logrotate.conf"
+
+    @property
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.epoch)
 
@@ -990,7 +1027,8 @@ def installed() -> tuple[grammar.Version, str]:
         ran = aside.run(["logrotate", "--version"], timeout=5, env={"PATH": path})
     except (FileNotFoundError, PermissionError) as error:
         raise CheckError(
-            "logrotate is not installed; to judge its configuration all the same give --logrotate-version"
+            "logrotate is not installed; to judge its configuration all the same give "
+            "--logrotate-version"
         ) from error
     except aside.NoAnswer as error:
         raise CheckError(str(error)) from error
@@ -1012,8 +1050,12 @@ def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
         version, default = installed()
     with deadline.doing(f"reading {args.config}"):
         reading = grammar.read(args.config, host, version)
-    if any(one.code == "config-missing" and one.place.file == args.config for one in reading.problems):
-        raise CheckError(f"{safe(args.config)} cannot be read: is logrotate configured elsewhere? (--config)")
+    if any(
+        one.code == "config-missing" and one.place.file == args.config for one in reading.problems
+    ):
+        raise CheckError(
+            f"{safe(args.config)} cannot be read: is logrotate configured elsewhere? (--config)"
+        )
     if args.config in host.unseen:
         raise CheckError(f"not allowed to read {safe(args.config)}; run with sudo")
     stanzas = () if reading.stops else reading.stanzas
@@ -1117,11 +1159,15 @@ def _turns(
         mine: list[Turn] = []
         for path in stanza.files:
             folder = os.path.dirname(path) or "/"
-            key = (folder, settings.su_uid, settings.su_gid) if settings.su else (folder, None, None)
+            key = (
+                (folder, settings.su_uid, settings.su_gid) if settings.su else (folder, None, None)
+            )
             if key not in parents:
                 parent = host.parent(folder)
                 if parent is not None and not parent.error:
-                    parent = replace(parent, blocked=_blocked(folder, parent, settings, found, mounts))
+                    parent = replace(
+                        parent, blocked=_blocked(folder, parent, settings, found, mounts)
+                    )
                 parents[key] = parent
             above = parents[key]
             log = host.log(path)
@@ -1163,7 +1209,10 @@ def _blocked(
         return "it is on a file system that is mounted read-only"
 
     def longest(paths: Sequence[str]) -> int:
-        return max((len(one) for one in paths if (folder + "/").startswith(one.rstrip("/") + "/")), default=-1)
+        return max(
+            (len(one) for one in paths if (folder + "/").startswith(one.rstrip("/") + "/")),
+            default=-1,
+        )
 
     if longest(found.read_only) > longest(found.writable):
         return "logrotate.service may not write there (ProtectSystem=, ProtectHome= or PrivateTmp=)"
@@ -1175,7 +1224,8 @@ def _blocked(
         else:
             bits = parent.mode
         if bits & 0o3 != 0o3:
-            return f"`su {settings.su_user}` may not write there (mode {parent.mode:04o}, uid {parent.uid}, gid {parent.gid})"
+            owner = f"mode {parent.mode:04o}, uid {parent.uid}, gid {parent.gid}"
+            return f"`su {settings.su_user}` may not write there ({owner})"
     return ""
 
 
@@ -1213,8 +1263,14 @@ CODES: dict[str, tuple[str, str]] = {
         "a configuration file that group or others may write is ignored as a whole",
         "chmod 0644 FILE",
     ),
-    "config-owner": ("a configuration file that does not belong to root is ignored", "chown root FILE"),
-    "config-missing": ("an included file or directory is not there", "create it, or drop the include"),
+    "config-owner": (
+        "a configuration file that does not belong to root is ignored",
+        "chown root FILE",
+    ),
+    "config-missing": (
+        "an included file or directory is not there",
+        "create it, or drop the include",
+    ),
     "config-duplicate": (
         "a log is claimed twice: the second glob loses this log and all that follow it",
         "claim each log once, or `ignoreduplicates` in the first stanza (3.21 and later)",
@@ -1233,7 +1289,10 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "config-unclosed": ("the last } is missing; it works by accident", "add it"),
     "config-trailing": ("text after a } is ignored", "begin a new line"),
-    "directive-unknown": ("a misspelt directive is ignored, with exit status 0", "correct the word"),
+    "directive-unknown": (
+        "a misspelt directive is ignored, with exit status 0",
+        "correct the word",
+    ),
     "directive-value": ("a directive without its value is ignored", "give the value"),
     "directive-overridden": (
         "of several criteria in a stanza only the last counts",
@@ -1247,40 +1306,74 @@ CODES: dict[str, tuple[str, str]] = {
         "nobody said `rotate`: the log is deleted at rotation, since the default is 0",
         "say `rotate N`, or `rotate 0` if it is meant",
     ),
-    "no-recursion": ("`**` is one level only", "name each level: /var/log/app/*.log /var/log/app/*/*.log"),
-    "own-products": ("a glob matches the rotated files too, and rotates them again", "use *.log, or an olddir"),
+    "no-recursion": (
+        "`**` is one level only",
+        "name each level: /var/log/app/*.log /var/log/app/*/*.log",
+    ),
+    "own-products": (
+        "a glob matches the rotated files too, and rotates them again",
+        "use *.log, or an olddir",
+    ),
     "insecure-parent": (
         "logrotate refuses logs in a directory that others, or a group other than root, may write",
         "add `su USER GROUP` to the stanza, or chmod g-w the directory",
     ),
-    "log-missing": ("a log does not exist and the stanza has no `missingok`: each run fails", "add `missingok`"),
+    "log-missing": (
+        "a log does not exist and the stanza has no `missingok`: each run fails",
+        "add `missingok`",
+    ),
     "sharedscripts-blocked": (
         "with `sharedscripts` one missing or refused log blocks all of the stanza",
         "mend that log, add `missingok`, or split the stanza",
     ),
     "log-symlink": ("logrotate passes over symbolic links without a word", "name the file itself"),
-    "log-hardlink": ("logs with several hard links are passed over without a word", "`allowhardlink`"),
+    "log-hardlink": (
+        "logs with several hard links are passed over without a word",
+        "`allowhardlink`",
+    ),
     "destination-exists": (
-        "the dated name exists already: a second rotation on that day is refused, yet noted as done",
+        "the dated name exists already: a second rotation on that day is refused, yet noted "
+        "as done",
         "a finer `dateformat`, as -%Y%m%d-%s",
     ),
     "read-only": (
         "the directory cannot be written when logrotate runs, though it may work by hand",
         "a drop-in with ReadWritePaths= for logrotate.service, or mount it read-write",
     ),
-    "su-cannot-write": ("the user of `su` may not write to the log's directory", "another user, or chown"),
-    "overdue": ("its turn came and a run has passed, but it was not rotated", "logrotate -v by hand tells why"),
+    "su-cannot-write": (
+        "the user of `su` may not write to the log's directory",
+        "another user, or chown",
+    ),
+    "overdue": (
+        "its turn came and a run has passed, but it was not rotated",
+        "logrotate -v by hand tells why",
+    ),
     "no-proof": (
         "the state file says rotated, but no rotated file is that young: the rotation failed",
         "logrotate -v by hand tells why",
     ),
-    "schedule-dead": ("nothing will start logrotate", "systemctl enable --now logrotate.timer, or start cron"),
-    "run-old": ("logrotate has not come to its end for longer than -w or -c", "look at the unit or cron's mail"),
+    "schedule-dead": (
+        "nothing will start logrotate",
+        "systemctl enable --now logrotate.timer, or start cron",
+    ),
+    "run-old": (
+        "logrotate has not come to its end for longer than -w or -c",
+        "look at the unit or cron's mail",
+    ),
     "run-failed": ("the last run ended with an error", "journalctl -u logrotate"),
     "never-run": ("there is no state file: it has never run here", "start it once by hand"),
-    "state-unusable": ("logrotate cannot use its state file and rotates nothing (exit status 3)", "make the place"),
-    "state-locked": ("another logrotate holds the state file for hours: each new one gives up", "end that one"),
-    "state-corrupt": ("the state file is damaged; dates are lost and periods begin anew", "it heals at the next run"),
+    "state-unusable": (
+        "logrotate cannot use its state file and rotates nothing (exit status 3)",
+        "make the place",
+    ),
+    "state-locked": (
+        "another logrotate holds the state file for hours: each new one gives up",
+        "end that one",
+    ),
+    "state-corrupt": (
+        "the state file is damaged; dates are lost and periods begin anew",
+        "it heals at the next run",
+    ),
     "state-future": ("last rotations lie in the future: the clock was wrong", "see to the clock"),
     "state-reborn": (
         "the state file does not outlive a restart, so no weekly or monthly turn ever comes",
@@ -1304,12 +1397,22 @@ CODES: dict[str, tuple[str, str]] = {
         "a container's json-file log has no max-size; daemon.json holds only for new containers",
         "log-opts max-size, and recreate the container",
     ),
-    "journald-unbounded": ("journald's limit does not bound: too large, or another machine's journal", "lower it"),
+    "journald-unbounded": (
+        "journald's limit does not bound: too large, or another machine's journal",
+        "lower it",
+    ),
     "unseen": ("our rights hide a part of the picture", "run with sudo, or --ignore unseen"),
 }
 """Every stable code: cause and cure."""
 
-_RUN_WIDE = ("schedule-dead", "state-unusable", "state-locked", "run-old", "never-run", "run-failed")
+_RUN_WIDE = (
+    "schedule-dead",
+    "state-unusable",
+    "state-locked",
+    "run-old",
+    "never-run",
+    "run-failed",
+)
 
 
 @dataclass(frozen=True)
@@ -1325,6 +1428,7 @@ class Fault:
     next: str = ""
     octets: float = 0.0
     """At stake: the bigger, the further ahead."""
+    logs: int = 1
 
 
 @dataclass(frozen=True)
@@ -1381,7 +1485,8 @@ def configuration(seen: Seen, memory: Memory) -> list[Fault]:
                 "config-leak",
                 WARNING,
                 file,
-                f"{problems[0].place}: {', '.join(f'`{word}`' for word in words)} outside of a stanza "
+                f"{problems[0].place}: {', '.join(f'`{word}`' for word in words)} outside of "
+                f"a stanza "
                 "also holds for every file that is read later",
                 next=f"sed -n {problems[0].place.line}p {file}",
             )
@@ -1406,7 +1511,9 @@ def _line(problem: grammar.Problem) -> Fault:
     text, level = f"{problem.place}: {problem.text}", WARNING
     if problem.code == "directive-unknown":
         word = re.findall(r"'([^']*)'", problem.text)
-        guess = difflib.get_close_matches(word[0].lower(), grammar.DIRECTIVES, 1, 0.7) if word else []
+        guess = (
+            difflib.get_close_matches(word[0].lower(), grammar.DIRECTIVES, 1, 0.7) if word else []
+        )
         if guess:
             text += f"; meant is perhaps `{guess[0]}`"
     elif problem.code == "config-trailing":
@@ -1430,7 +1537,8 @@ _RADIUS = {
 
 
 def _loss(problem: grammar.Problem, seen: Seen, memory: Memory) -> list[Fault]:
-    """A stanza, a file or a run that is lost: CRITICAL when a log grows that nobody else rotates."""
+    """A stanza, a file or a run that is lost: CRITICAL when a log grows that nobody else rotates.
+    """
     whole = problem.code in ("config-writable", "config-owner", "config-taboo")
     why = f"{problem.place}: {problem.text}"
     if not whole and problem.code != "config-missing":
@@ -1439,12 +1547,13 @@ def _loss(problem: grammar.Problem, seen: Seen, memory: Memory) -> list[Fault]:
     logs.sort(key=lambda one: -one[1].size)
     growing = [one for one in logs if _grows(one[1], seen.epoch)]
     also = tuple(path for path, _ in logs)
-    test = "logrotate -d /etc/logrotate.conf 2>&1 | grep -A2 -E '^(error|warning):'"
+    test = f"logrotate -d {seen.main} 2>&1 | grep -A2 -E '^(error|warning):'"
     following = f"sed -n {max(1, problem.place.line)}p {problem.place.file}; {test}"
     if problem.code in ("config-writable", "config-owner"):
         following = f"chown root {problem.place.file}; chmod 0644 {problem.place.file}"
     more = tuple(
-        f"not rotated: {path} ({_size(path, log.size, memory, seen.epoch)})" for path, log in logs[1:6]
+        f"not rotated: {path} ({_size(path, log.size, memory, seen.epoch)})"
+        for path, log in logs[1:6]
     )
     level = CRITICAL
     if problem.code == "config-taboo":
@@ -1460,7 +1569,9 @@ def _loss(problem: grammar.Problem, seen: Seen, memory: Memory) -> list[Fault]:
         )
         return [Fault(problem.code, level, problem.place.file, text, also, more, following, octets)]
     if problem.radius == grammar.RUN and problem.code != "config-missing":
-        return [Fault(problem.code, CRITICAL, problem.place.file, why, also, more, following, octets)]
+        return [
+            Fault(problem.code, CRITICAL, problem.place.file, why, also, more, following, octets)
+        ]
     if not logs:
         why += "; its logs do not exist" if problem.patterns else ""
     if not logs and re.match(r"unknown (user|group)", problem.text):
@@ -1505,32 +1616,40 @@ def directives(seen: Seen, big: float) -> list[Fault]:
                     "schedule-too-slow",
                     WARNING if harm else OK,
                     largest.path,
-                    f"{largest.path} ({units.say_size(largest.log.size)}): {too_slow} at {place} is void, "
+                    f"{largest.path} ({units.say_size(largest.log.size)}): {too_slow} at "
+                    f"{place} is void, "
                     f"logrotate runs only {every}",
                     (place.file,),
                     next="systemctl edit logrotate.timer   # [Timer] OnCalendar=hourly",
                     octets=largest.log.size,
                 )
             )
-        if settings.rotate == 0 and "rotate" not in settings.said and largest and not largest.log.error:
+        if (
+            settings.rotate == 0
+            and "rotate" not in settings.said
+            and largest
+            and not largest.log.error
+        ):
             faults.append(
                 Fault(
                     "rotate-nothing",
                     WARNING,
                     largest.path,
-                    f"{largest.path}: no `rotate` at {place} or above it: the log is deleted at rotation",
+                    f"{largest.path}: no `rotate` at {place} or above it: the log is deleted "
+                    f"at rotation",
                     (place.file,),
                 )
             )
-        for one in stanza.globs:
-            if one in seen.deeper:
-                left = seen.deeper[one]
+        for glob in stanza.globs:
+            if glob in seen.deeper:
+                left = seen.deeper[glob]
                 faults.append(
                     Fault(
                         "no-recursion",
                         WARNING,
                         left[0],
-                        f"{left[0]} is not met by {one} at {place}: ** is one level only{_more(len(left) - 1)}",
+                        f"{left[0]} is not met by {glob} at {place}: ** is one level "
+                        f"only{_more(len(left) - 1)}",
                         (place.file, *left),
                     )
                 )
@@ -1544,7 +1663,8 @@ def directives(seen: Seen, big: float) -> list[Fault]:
                     "own-products",
                     WARNING,
                     products[0],
-                    f"{products[0]} is a rotated file, and {stanza.pattern.strip()} at {place} rotates it again"
+                    f"{products[0]} is a rotated file, and {stanza.pattern.strip()} at "
+                    f"{place} rotates it again"
                     f"{_more(len(products) - 1, 'files')}",
                     (place.file,),
                 )
@@ -1567,7 +1687,12 @@ def _grouped(faults: Sequence[Fault]) -> list[Fault]:
     """One finding for all logs of a directory that suffer from the same thing."""
     groups: dict[tuple[str, State, str, str], list[Fault]] = {}
     for fault in faults:
-        key = (fault.code, fault.state, os.path.dirname(fault.subject), fault.also[0] if fault.also else "")
+        key = (
+            fault.code,
+            fault.state,
+            os.path.dirname(fault.subject),
+            fault.also[0] if fault.also else "",
+        )
         groups.setdefault(key, []).append(fault)
     out = []
     for group in groups.values():
@@ -1580,6 +1705,7 @@ def _grouped(faults: Sequence[Fault]) -> list[Fault]:
                 also=(*worst.also, *(one.subject for one in others)),
                 more=(*worst.more, *(f"likewise: {one.subject}" for one in others[:5])),
                 octets=sum(one.octets for one in group),
+                logs=len(group),
             )
         )
     return out
@@ -1587,10 +1713,12 @@ def _grouped(faults: Sequence[Fault]) -> list[Fault]:
 
 def _refusal(one: Turn, seen: Seen, memory: Memory, claimed: set[str]) -> Fault | None:
     place, log, decision = one.stanza.place, one.log, one.decision
+    if not (decision.code or one.parent.blocked or one.stanza.settings.dateext):
+        return None
     grows = _grows(log, seen.epoch)
     size = _size(one.path, log.size, memory, seen.epoch)
     also = (place.file,)
-    by_hand = f"logrotate -d {seen.reading.read[0] if seen.reading.read else ''} 2>&1 | grep -B2 -A8 {one.path}"
+    by_hand = f"logrotate -d {seen.main} 2>&1 | grep -B2 -A8 {one.path}"
     if decision.code in ("insecure-parent", "sharedscripts-blocked"):
         if log.error or log.kind != "file":
             level, words = OK, one.path
@@ -1598,7 +1726,9 @@ def _refusal(one: Turn, seen: Seen, memory: Memory, claimed: set[str]) -> Fault 
             level, words = (CRITICAL if grows else WARNING), f"{one.path} ({size})"
         following = by_hand
         if decision.code == "insecure-parent":
-            following = f"ls -ld {os.path.dirname(one.path)}   # then add `su USER GROUP` at {place}"
+            following = (
+                f"ls -ld {os.path.dirname(one.path)}   # then add `su USER GROUP` at {place}"
+            )
         return Fault(
             decision.code,
             level,
@@ -1624,7 +1754,12 @@ def _refusal(one: Turn, seen: Seen, memory: Memory, claimed: set[str]) -> Fault 
         if real in claimed or not os.path.exists(real):
             return None
         return Fault(
-            decision.code, WARNING, one.path, f"{one.path}: {decision.reason} ({place})", also, (),
+            decision.code,
+            WARNING,
+            one.path,
+            f"{one.path}: {decision.reason} ({place})",
+            also,
+            (),
             f"readlink -f {one.path}",
         )
     if decision.code == "log-hardlink":
@@ -1661,7 +1796,8 @@ def _refusal(one: Turn, seen: Seen, memory: Memory, claimed: set[str]) -> Fault 
                 "destination-exists",
                 CRITICAL if often and grows else WARNING,
                 one.path,
-                f"{one.path} ({size}) cannot be rotated again today: {target} exists already ({place})",
+                f"{one.path} ({size}) cannot be rotated again today: {target} exists already "
+                f"({place})",
                 also,
                 (),
                 f"ls -l {target}",
@@ -1673,14 +1809,21 @@ def _refusal(one: Turn, seen: Seen, memory: Memory, claimed: set[str]) -> Fault 
 def _missed(one: Turn, seen: Seen, memory: Memory, warn_age: float) -> Fault | None:
     """A turn that a run has let pass, or a rotation that left no trace."""
     settings, log, entry, place = one.stanza.settings, one.log, one.entry, one.stanza.place
-    if entry is None or seen.state.written is None or log.error or log.kind != "file" or not log.size:
+    if (
+        entry is None
+        or seen.state.written is None
+        or log.error
+        or log.kind != "file"
+        or not log.size
+    ):
         return None
     # A configuration that is younger than the last run has not had its chance yet.
     if seen.written.get(place.file, 0) > seen.state.written:
         return None
+    if one.decision.outcome == turn.WAIT and not 0 <= one.proof < entry.when.timestamp() - 3600:
+        return None
     size = _size(one.path, log.size, memory, seen.epoch)
-    main = seen.reading.read[0] if seen.reading.read else ""
-    following = f"logrotate -v {main} 2>&1 | grep -A8 {one.path}"
+    following = f"logrotate -v {seen.main} 2>&1 | grep -A8 {one.path}"
     due = one.decision.due
     if (
         one.decision.outcome == turn.ROTATE
@@ -1721,7 +1864,8 @@ def _missed(one: Turn, seen: Seen, memory: Memory, warn_age: float) -> Fault | N
             "no-proof",
             CRITICAL if _grows(log, seen.epoch) and one.proof else WARNING,
             one.path,
-            f"{one.path} ({size}) is noted as rotated on {entry.when:%Y-%m-%d %H:%M}, but {newest} ({place})",
+            f"{one.path} ({size}) is noted as rotated on {entry.when:%Y-%m-%d %H:%M}, but "
+            f"{newest} ({place})",
             (place.file,),
             (),
             following,
@@ -1752,7 +1896,13 @@ def runs(
             # Somebody runs it, in a way that we do not know.
             level = WARNING if warning and warning.broken_by(age) else OK
         faults.append(
-            Fault("schedule-dead", level, plan_.name or "logrotate", f"logrotate will not run: {plan_.dead}{since}", next=look)
+            Fault(
+                "schedule-dead",
+                level,
+                plan_.name or "logrotate",
+                f"logrotate will not run: {plan_.dead}{since}",
+                next=look,
+            )
         )
     elif age is not None:
         level, broken = limits.judge(age, warning, critical)
@@ -1763,7 +1913,8 @@ def runs(
                     "run-old",
                     level,
                     memory.path,
-                    f"logrotate has not completed a run for {units.say_duration(age)} (limit {broken.typed}), "
+                    f"logrotate has not completed a run for {units.say_duration(age)} (limit "
+                    f"{broken.typed}), "
                     f"though {plan_.name or 'a schedule'} is there{why}",
                     next=look + "; journalctl -u logrotate -n 20",
                 )
@@ -1791,7 +1942,13 @@ def runs(
     elif memory.written is None and memory.readable and memory.path != "/dev/null":
         level = OK if uptime < 2 * DAY else WARNING
         faults.append(
-            Fault("never-run", level, memory.path, f"logrotate has never run here: {memory.path} does not exist", next=look)
+            Fault(
+                "never-run",
+                level,
+                memory.path,
+                f"logrotate has never run here: {memory.path} does not exist",
+                next=look,
+            )
         )
     if memory.locked_by:
         held = _process_age(memory.locked_by, seen.epoch)
@@ -1812,7 +1969,8 @@ def runs(
                 "state-corrupt",
                 WARNING,
                 memory.path,
-                f"{memory.path}:{memory.known.line}: {memory.known.error}; the dates from there on are "
+                f"{memory.path}:{memory.known.line}: {memory.known.error}; the dates from "
+                f"there on are "
                 "lost, and their periods begin anew",
                 next=f"sed -n {memory.known.line}p {memory.path}",
             )
@@ -1829,7 +1987,8 @@ def runs(
                 "state-future",
                 WARNING,
                 ahead[0],
-                f"{ahead[0]} was last rotated in the future ({when:%Y-%m-%d}){_more(len(ahead) - 1)}: "
+                f"{ahead[0]} was last rotated in the future "
+                f"({when:%Y-%m-%d}){_more(len(ahead) - 1)}: "
                 "was the clock wrong?",
                 tuple(ahead[1:50]),
                 next="date; timedatectl",
@@ -1851,9 +2010,12 @@ def reborn(seen: Seen, memory: Memory, boot: str) -> list[Fault]:
     if not memory.boot or memory.boot == boot or not seen.state.readable:
         return []
     entries = seen.state.known.entries
-    forgotten = [path for path in memory.oldest if path not in entries or (
-        entries[path].placeholder and entries[path].when.isoformat() > memory.oldest[path]
-    )]
+    forgotten = [
+        path
+        for path in memory.oldest
+        if path not in entries
+        or (entries[path].placeholder and entries[path].when.isoformat() > memory.oldest[path])
+    ]
     timed = [one for one in seen.turns if one.stanza.settings.criterion in periods]
     if not timed or not memory.oldest or len(forgotten) < len(memory.oldest):
         return []
@@ -1862,7 +2024,8 @@ def reborn(seen: Seen, memory: Memory, boot: str) -> list[Fault]:
             "state-reborn",
             WARNING,
             seen.state.path,
-            f"{seen.state.path} was made anew since the last start: {timed[0].stanza.settings.criterion} "
+            f"{seen.state.path} was made anew since the last start: "
+            f"{timed[0].stanza.settings.criterion} "
             f"turns such as that of {timed[0].path} never come",
             next=f"df {os.path.dirname(seen.state.path)}",
         )
@@ -1884,9 +2047,10 @@ def uncovered(seen: Seen, memory: Memory) -> list[Fault]:
                 "uncovered",
                 WARNING,
                 stray.path,
-                f"{stray.path} ({_size(stray.path, stray.octets, memory, seen.epoch)}) grows and nobody rotates "
+                f"{stray.path} ({_size(stray.path, stray.octets, memory, seen.epoch)}) grows "
+                f"and nobody rotates "
                 "it: no stanza claims it",
-                next=f"logrotate -d /etc/logrotate.conf 2>&1 | grep {os.path.dirname(stray.path)}",
+                next=f"logrotate -d {seen.main} 2>&1 | grep {os.path.dirname(stray.path)}",
                 octets=stray.octets,
             )
         )
@@ -1938,11 +2102,12 @@ def aftermath(seen: Seen, big: float) -> list[Fault]:
                         "writer-on-rotated",
                         CRITICAL,
                         owner.path,
-                        f"{who} still writes to {one.path} ({units.say_size(one.octets)}) after its rotation; "
+                        f"{who} still writes to {one.path} ({units.say_size(one.octets)}) "
+                        f"after its rotation; "
                         f"{owner.path} has {units.say_size(owner.log.size)}",
                         (one.path, owner.stanza.place.file),
                         (),
-                        f"ls -l /proc/{one.pid}/fd; sed -n {owner.stanza.place.line}p {owner.stanza.place.file}",
+                        f"ls -l /proc/{one.pid}/fd; cat {owner.stanza.place.file}",
                         one.octets,
                     )
                 )
@@ -1953,7 +2118,8 @@ def aftermath(seen: Seen, big: float) -> list[Fault]:
                     "no-append",
                     WARNING,
                     one.path,
-                    f"{who} writes to {one.path} without O_APPEND: after `copytruncate` ({owner.stanza.place}) "
+                    f"{who} writes to {one.path} without O_APPEND: after `copytruncate` "
+                    f"({owner.stanza.place}) "
                     "it becomes a sparse file of the old length",
                     (owner.stanza.place.file,),
                     (),
@@ -1997,7 +2163,11 @@ def _orphans(seen: Seen, big: float) -> list[Fault]:
             else:
                 stale = number is None or number > settings.rotate + settings.start
             if not stale and settings.compress and not settings.dateext and number is not None:
-                stale = number > settings.start + 1 and not name.endswith(packed) and not _NOT_LOGS.search(name)
+                stale = (
+                    number > settings.start + 1
+                    and not name.endswith(packed)
+                    and not _NOT_LOGS.search(name)
+                )
             if stale:
                 folders.setdefault(os.path.dirname(one.path), []).append(name)
     faults = []
@@ -2013,7 +2183,8 @@ def _orphans(seen: Seen, big: float) -> list[Fault]:
                 "orphans",
                 WARNING if octets >= big else OK,
                 names[0],
-                f"{names[0]} ({units.say_size(octets)} in all) will never be removed: no rule counts it any more"
+                f"{names[0]} ({units.say_size(octets)} in all) will never be removed: no rule "
+                f"counts it any more"
                 f"{_more(len(names) - 1, 'files')}",
                 tuple(names[1:50]),
                 next=f"ls -lt {os.path.dirname(names[0])}",
@@ -2029,7 +2200,12 @@ def other_owners(seen: Seen, big: float) -> list[Fault]:
     if seen.engine is not None:
         if seen.engine.error:
             faults.append(
-                Fault("docker-unbounded", UNKNOWN, "docker", f"the Docker engine does not answer: {seen.engine.error}")
+                Fault(
+                    "docker-unbounded",
+                    UNKNOWN,
+                    "docker",
+                    f"the Docker engine does not answer: {seen.engine.error}",
+                )
             )
         for one in seen.engine.containers:
             if one.limited:
@@ -2055,26 +2231,27 @@ def other_owners(seen: Seen, big: float) -> list[Fault]:
                     octets,
                 )
             )
-    one = seen.journal
-    if one.limit is not None and one.filesystem and one.limit > one.filesystem:
+    kept = seen.journal
+    if kept.limit is not None and kept.filesystem and kept.limit > kept.filesystem:
         faults.append(
             Fault(
                 "journald-unbounded",
                 WARNING,
-                one.place,
-                f"{one.place}: SystemMaxUse={one.limit_text} is more than its file system has "
-                f"({units.say_size(one.filesystem)}): no limit",
+                kept.place,
+                f"{kept.place}: SystemMaxUse={kept.limit_text} is more than its file system has "
+                f"({units.say_size(kept.filesystem)}): no limit",
                 next="journalctl --disk-usage",
             )
         )
-    for path, octets in one.foreign:
+    for path, octets in kept.foreign:
         if octets >= big:
             faults.append(
                 Fault(
                     "journald-unbounded",
                     WARNING,
                     path,
-                    f"{path} ({units.say_size(octets)}) is another machine's journal, which journald never removes",
+                    f"{path} ({units.say_size(octets)}) is another machine's journal, which "
+                    f"journald never removes",
                     next=f"du -sh {path}; cat /etc/machine-id",
                     octets=octets,
                 )
@@ -2092,14 +2269,20 @@ def blindness(seen: Seen) -> list[Fault]:
         kinds.setdefault(wanted, []).append(path)
     hidden = []
     for wanted, paths in kinds.items():
-        hidden.append(f"{paths[0]}{_more(len(paths) - 1, 'more')}" if wanted == "logs" else f"the {wanted} {paths[0]}")
+        hidden.append(
+            f"{paths[0]}{_more(len(paths) - 1, 'more')}"
+            if wanted == "logs"
+            else f"the {wanted} {paths[0]}"
+        )
     text = ""
     if parts:
         text = f"saw {parts[0]}"
     if hidden:
         text += ("; " if text else "") + f"not allowed to see {', '.join(hidden)}"
     if not seen.walked_all:
-        text += ("; " if text else "") + "too many files in the log directories, not all were looked at"
+        text += (
+            "; " if text else ""
+        ) + "too many files in the log directories, not all were looked at"
     if not text:
         return []
     return [
@@ -2108,7 +2291,9 @@ def blindness(seen: Seen) -> list[Fault]:
             UNKNOWN,
             "rights",
             f"{text}: run with sudo for the rest, or --ignore unseen",
-            next=f"sudo {os.path.abspath(sys.argv[0])}" if sys.argv[0].endswith(".py") else "sudo check_log_rotation",
+            next=f"sudo {os.path.abspath(sys.argv[0])}"
+            if sys.argv[0].endswith(".py")
+            else "sudo check_log_rotation",
         )
     ]
 
@@ -2159,7 +2344,8 @@ def _ignore(text: str) -> Ignore:
     if code not in CODES:
         guess = difflib.get_close_matches(code, CODES, 1, 0.5)
         raise ValueError(
-            f"{code!r} is no code of a finding" + (f"; meant is perhaps {guess[0]!r}" if guess else "")
+            f"{code!r} is no code of a finding"
+            + (f"; meant is perhaps {guess[0]!r}" if guess else "")
         )
     return Ignore(code, pattern if colon else "*")
 
@@ -2172,7 +2358,16 @@ def story(path: str, seen: Seen) -> Report:
     if not mine:
         lost = "the stanza that names it is lost" if problems else "no stanza claims it"
         read = ", ".join(seen.reading.read[:3])
-        return Report((Finding(WARNING, f"{path}: {lost}", tuple(lines) or (f"read: {read} ...",), code="explain"),))
+        return Report(
+            (
+                Finding(
+                    WARNING,
+                    f"{path}: {lost}",
+                    tuple(lines) or (f"read: {read} ...",),
+                    code="explain",
+                ),
+            )
+        )
     for one in mine:
         settings, entry = one.stanza.settings, one.entry
         criterion = settings.criterion
@@ -2181,7 +2376,8 @@ def story(path: str, seen: Seen) -> Report:
         where = settings.said.get("criterion")
         lines.append(f"stanza: {one.stanza.pattern.strip()} at {one.stanza.place}")
         lines.append(
-            f"criterion: {criterion}" + (f" ({where})" if where else " (the default)")
+            f"criterion: {criterion}"
+            + (f" ({where})" if where else " (the default)")
             + (f", maxsize {units.say_size(settings.maxsize)}" if settings.maxsize else "")
             + (f", minsize {units.say_size(settings.minsize)}" if settings.minsize else "")
             + f"; keeps {settings.rotate if settings.rotate >= 0 else 'all'}"
@@ -2189,12 +2385,16 @@ def story(path: str, seen: Seen) -> Report:
         )
         if entry is None:
             hidden = "" if seen.state.readable else " (it may not be read: run with sudo)"
-            lines.append(f"last rotation: not in {seen.state.path}{hidden}; the first run only notes it")
+            lines.append(
+                f"last rotation: not in {seen.state.path}{hidden}; the first run only notes it"
+            )
         else:
             kind = "first seen" if entry.placeholder else "last rotation"
             proof = ""
             if one.proof > 0:
-                proof = f"; proof: a rotated file of {datetime.fromtimestamp(one.proof):%Y-%m-%d %H:%M}"
+                proof = (
+                    f"; proof: a rotated file of {datetime.fromtimestamp(one.proof):%Y-%m-%d %H:%M}"
+                )
             elif one.proof == 0:
                 proof = "; no rotated file proves it"
             lines.append(f"{kind}: {entry.when:%Y-%m-%d %H:%M}{proof}")
@@ -2208,11 +2408,14 @@ def story(path: str, seen: Seen) -> Report:
         )
         lines.append(f"a run now would {one.decision.outcome}: {one.decision.reason}")
     bad = mine[0].decision.error or bool(mine[0].parent.blocked)
-    head = f"{path}: a run now would {mine[0].decision.outcome}: {mine[0].parent.blocked or mine[0].decision.reason}"
+    why = mine[0].parent.blocked or mine[0].decision.reason
+    head = f"{path}: a run now would {mine[0].decision.outcome}: {why}"
     return Report((Finding(WARNING if bad else OK, head, tuple(lines), code="explain"),))
 
 
-def report(seen: Seen, faults: Sequence[Fault], warning: limits.Limit | None, critical: limits.Limit | None) -> Report:
+def report(
+    seen: Seen, faults: Sequence[Fault], warning: limits.Limit | None, critical: limits.Limit | None
+) -> Report:
     """The faults as findings, and the numbers."""
     findings = [
         Finding(
@@ -2227,8 +2430,10 @@ def report(seen: Seen, faults: Sequence[Fault], warning: limits.Limit | None, cr
     ]
     covered = len({one.path for one in seen.turns if not one.log.error})
     lost = {
-        one for problem in seen.reading.problems
-        if problem.radius in (grammar.RUN, grammar.FILE, grammar.STANZA) and problem.code != "config-taboo"
+        one
+        for problem in seen.reading.problems
+        if problem.radius in (grammar.RUN, grammar.FILE, grammar.STANZA)
+        and problem.code != "config-taboo"
         for one in problem.patterns
     }
     held = {one.inode: one.octets for one in seen.writers.opened if one.deleted}
@@ -2236,11 +2441,17 @@ def report(seen: Seen, faults: Sequence[Fault], warning: limits.Limit | None, cr
     measures = [
         Measure("covered", covered, minimum=0),
         Measure("uncovered", sum(fault.code == "uncovered" for fault in faults), minimum=0),
-        Measure("overdue", sum(1 + fault.text.count("(+") for fault in faults if fault.code in ("overdue", "no-proof")), minimum=0),
+        Measure(
+            "overdue",
+            sum(fault.logs for fault in faults if fault.code in ("overdue", "no-proof")),
+            minimum=0,
+        ),
         Measure("lost", len(lost), minimum=0),
         Measure("deleted_held", sum(held.values()), "B", minimum=0),
         Measure("run_age", seen.run_age, "s", warning, critical, 0),
-        Measure("unbounded", sum(one.octets or 0 for one in engine if not one.limited), "B", minimum=0),
+        Measure(
+            "unbounded", sum(one.octets or 0 for one in engine if not one.limited), "B", minimum=0
+        ),
     ]
     age = seen.run_age
     ran = f"last run {units.say_duration(age)} ago" if age is not None else "no run yet"
@@ -2254,7 +2465,9 @@ def report(seen: Seen, faults: Sequence[Fault], warning: limits.Limit | None, cr
 
 def options() -> argparse.ArgumentParser:
     """The command line."""
-    codes = "\n".join(f"  {code}\n      {cause}\n      cure: {cure}" for code, (cause, cure) in CODES.items())
+    codes = "\n".join(
+        f"  {code}\n      {cause}\n      cure: {cure}" for code, (cause, cure) in CODES.items()
+    )
     made = opt.parser("log_rotation", f"{__doc__}\nCodes of findings, for --ignore:\n{codes}\n")
     where = made.add_argument_group("where")
     where.add_argument(
@@ -2275,7 +2488,8 @@ def options() -> argparse.ArgumentParser:
     )  # fmt: skip
     where.add_argument(
         "--docker", action=argparse.BooleanOptionalAction, default=None,
-        help="ask the Docker engine about the logs of containers (default: if its socket may be used)",
+        help="ask the Docker engine about the logs of containers (default: if its socket may be "
+        "used)",
     )  # fmt: skip
     opt.add_limits(
         made, warning="49h", critical="8d", unit=units.duration,
@@ -2294,7 +2508,8 @@ def options() -> argparse.ArgumentParser:
     )  # fmt: skip
     judging.add_argument(
         "--explain", metavar="PATH",
-        help="tell the story of one log: its stanza, criterion, last and next rotation (default: none)",
+        help="tell the story of one log: its stanza, criterion, last and next rotation (default: "
+        "none)",
     )  # fmt: skip
     opt.add_state_dir(made)
     return made
@@ -2305,7 +2520,10 @@ def _recalled(past: History) -> Memory:
     if not isinstance(note, dict):
         return Memory()
     return Memory(
-        float(note.get("at") or 0), note.get("sizes") or {}, note.get("oldest") or {}, str(note.get("boot") or "")
+        float(note.get("at") or 0),
+        note.get("sizes") or {},
+        note.get("oldest") or {},
+        str(note.get("boot") or ""),
     )
 
 
@@ -2314,7 +2532,9 @@ def _remembered(seen: Seen, faults: Sequence[Fault], at: Stamp) -> dict[str, Any
     sizes = {path: log.size for path, log in list(seen.lost.items())[:300]}
     sizes |= {stray.path: stray.octets for stray in seen.strays[:300]}
     troubled = {fault.subject for fault in faults}
-    sizes |= {one.path: one.log.size for one in seen.turns if one.path in troubled and len(sizes) < 900}
+    sizes |= {
+        one.path: one.log.size for one in seen.turns if one.path in troubled and len(sizes) < 900
+    }
     dated = [one for one in seen.state.known.entries.items() if not one[1].placeholder]
     dated.sort(key=lambda one: one[1].when)
     oldest = {path: entry.when.isoformat() for path, entry in dated[:20]}
@@ -2344,13 +2564,18 @@ def plan(
             unsaved = past.save()
             made = report(seen, faults, args.warning, args.critical)
             if len(every) > len(faults):
-                made = replace(made, remarks=(*made.remarks, f"{len(every) - len(faults)} findings ignored"))
+                made = replace(
+                    made, remarks=(*made.remarks, f"{len(every) - len(faults)} findings ignored")
+                )
             if past.remark:
                 made = replace(made, remarks=(*made.remarks, past.remark))
         return replace(made, findings=(*made.findings, unsaved)) if unsaved else made
 
     return verdict.Check(
-        "log_rotation", look, timeout=args.timeout, verbose=max(args.verbose, 1 if args.explain else 0)
+        "log_rotation",
+        look,
+        timeout=args.timeout,
+        verbose=max(args.verbose, 1 if args.explain else 0),
     )
 
 

@@ -1,12 +1,13 @@
 """How often our reading of logrotate's configuration equals that of the real `logrotate -d`.
 
-Run as root; it works in a mount namespace of its own, with a /var/log, users and groups that it makes up:
+Run as root; it works in a mount namespace of its own, with a made-up /var/log, users and groups:
 
     python3 tests/logrotate_agreement.py --mutants 5000 FILE_OR_DIRECTORY...
 
-Every file is put into an included directory and read by both. Compared are the exit status and, stanza by
-stanza, the pattern, criterion, count, the other limits, and for each log whether its turn has come, is
-refused or is passed over. `--logrotate PATH` compares with another build than the installed one.
+Every file is put into an included directory and read by both. Compared are the exit status and,
+stanza by stanza, the pattern, criterion, count, the other limits, and for each log whether its turn
+has come, is refused or is passed over.
+`--logrotate PATH` compares with another build than the installed one.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Iterable, Optional
+from typing import Any
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "checks"))
@@ -33,7 +35,8 @@ from twiceshy.logrotate import grammar, plan, state  # noqa: E402
 
 HEADER = b"weekly\nrotate 4\ncreate\ninclude %s\n"
 _BLOCK = re.compile(
-    r"(?P<pattern>.*?) (?P<criterion>hourly|after -?\d+ days|after \d+ minutes|weekly|monthly|yearly"
+    r"(?P<pattern>.*?) (?P<criterion>hourly|after -?\d+ days|after \d+ "
+    r"minutes|weekly|monthly|yearly"
     r"|-?\d+ bytes) (?P<rest>.*?)(?=\n?considering log |\nNo logs found|\nswitching euid|\Z)",
     re.DOTALL,
 )
@@ -99,7 +102,9 @@ def made_up_state(now: float) -> bytes:
         for name in files:
             if dice.random() < 0.7:
                 when = datetime.fromtimestamp(now - dice.choice((600, 90000, 700000, 4e6, -2e5)))
-                stamp = f"{when.year}-{when.month}-{when.day}-{when.hour}:{when.minute}:{when.second}"
+                stamp = (
+                    f"{when.year}-{when.month}-{when.day}-{when.hour}:{when.minute}:{when.second}"
+                )
                 lines.append(f'"{os.path.join(directory, name)}" {stamp}\n')
     return "".join(lines).encode()
 
@@ -129,7 +134,9 @@ def theirs(program: str, main: str, states: str) -> dict[str, Any]:
         for part in block[found.end() :].split("considering log ")[1:]:
             path, _, story = part.partition("\n")
             # The story of the last log runs on into the rotation of all of them.
-            story = re.split(r"\n(?:rotating log |not running |running |copying |renaming )", story)[0]
+            story = re.split(
+                r"\n(?:rotating log |not running |running |copying |renaming )", story
+            )[0]
             outcome = "wait"
             if "log needs rotating" in story:
                 outcome = "rotate"
@@ -146,7 +153,9 @@ def theirs(program: str, main: str, states: str) -> dict[str, Any]:
                 "maxsize": number(r"log files >= (\d+) are rotated earlier", rest),
                 "minage": number(r"only log files older than (\d+) days", rest),
                 "mail": (re.search(r"old logs mailed to ([^\n,]*)", rest) or ["", ""])[1],
-                "olddir": (re.search(r"olddir is (.*?), (?:empty|only|log files)", rest) or ["", ""])[1],
+                "olddir": (
+                    re.search(r"olddir is (.*?), (?:empty|only|log files)", rest) or ["", ""]
+                )[1],
                 "logs": logs,
             }
         )
@@ -163,9 +172,7 @@ def log_and_parent(path: str) -> tuple[plan.Log, plan.Parent]:
         above = os.stat(os.path.dirname(path) or "/")
         parent = plan.Parent(above.st_mode & 0o7777, above.st_uid, above.st_gid)
     except OSError as error:
-        parent = plan.Parent(
-            error=str(error.strerror), absent=isinstance(error, FileNotFoundError)
-        )
+        parent = plan.Parent(error=str(error.strerror), absent=isinstance(error, FileNotFoundError))
     try:
         seen = os.lstat(path)
     except OSError as error:
@@ -185,9 +192,7 @@ def ours(main: str, states: bytes, at: grammar.Version, now: float) -> dict[str,
     for stanza in reading.stanzas:
         settings = stanza.settings
         decisions = [
-            plan.decide(
-                stanza, *log_and_parent(path), known.entries.get(path), moment, now, at
-            )
+            plan.decide(stanza, *log_and_parent(path), known.entries.get(path), moment, now, at)
             for path in stanza.files
         ]
         sets.append((stanza, decisions))
@@ -208,7 +213,10 @@ def ours(main: str, states: bytes, at: grammar.Version, now: float) -> dict[str,
                 "mail": settings.mail or "",
                 "olddir": settings.olddir or "",
                 "logs": [
-                    [os.fsencode(path).decode("utf-8", "replace").partition("\n")[0], "wait" if one.outcome == "skip" else one.outcome]
+                    [
+                        os.fsencode(path).decode("utf-8", "replace").partition("\n")[0],
+                        "wait" if one.outcome == "skip" else one.outcome,
+                    ]
                     for path, one in zip(stanza.files, decisions)
                 ],
             }
@@ -223,20 +231,98 @@ def ours(main: str, states: bytes, at: grammar.Version, now: float) -> dict[str,
 
 
 WORSE = (
-    b"rotate 7 # seven", b"weekly # sunday", b"weekly 3", b"weekly 9", b"size 10MB", b"size 50m", b"size 1.5G",
-    b"dailly", b"rotate", b"rotate = 5", b"size=10k", b"maxsize 10M", b"minsize 1k", b"minage 2", b"maxage 9x",
-    b"}", b"{", b"/var/log/another.log {", b"'/var/log/quoted one.log' {", b"postrotate", b"endscript", b"su",
-    b"su root", b"su root root", b"su nobody nogroup # x", b"create 0640 root adm", b"create 0640 nosuchuser adm",
-    b"create 0648 root", b"create root root extra more", b"monthly", b"monthly 5", b"yearly", b"hourly",
-    b"minutes 5", b"olddir /var/log/old", b"olddir old", b"noolddir", b"olddir /nowhere here", b"tabooext + .x",
-    b"include /nowhere", b"include", b"mail root@localhost", b"mail a b", b"nomail", b"extension .log",
-    b"extension", b"addextension .log", b"compresscmd /bin/xz", b"compresscmd", b"compressoptions",
-    b"compressoptions -9", b"compressoptions 'x", b"dateformat -%Y", b"dateformat", b"ignoreduplicates",
-    b"missingok", b"nomissingok", b"notifempty", b"ifempty", b"shredcycles x", b"start 0", b"start -1",
-    b"rotate -1", b"rotate -2", b"rotate 0x10", b"rotate 010", b"rotate 08", b"rotate 99999999999999999999",
-    b"daily;", b"max-size 5", b"Daily", b"\xef\xbb\xbf", b"daily\r", b"rotate 5\r", b"rotate \r",
-    b"# only a comment", b"   }", b"} daily", b"size -1", b"size k", b"size 0x1k", b"maxsize 5T", b"*", b"/",
-    b"\"\" {", b"~/x.log {", b"sharedscripts", b"su 0 0", b"su 99999 0", b"copytruncate", b"size", b"errors x",
+    b"rotate 7 # seven",
+    b"weekly # sunday",
+    b"weekly 3",
+    b"weekly 9",
+    b"size 10MB",
+    b"size 50m",
+    b"size 1.5G",
+    b"dailly",
+    b"rotate",
+    b"rotate = 5",
+    b"size=10k",
+    b"maxsize 10M",
+    b"minsize 1k",
+    b"minage 2",
+    b"maxage 9x",
+    b"}",
+    b"{",
+    b"/var/log/another.log {",
+    b"'/var/log/quoted one.log' {",
+    b"postrotate",
+    b"endscript",
+    b"su",
+    b"su root",
+    b"su root root",
+    b"su nobody nogroup # x",
+    b"create 0640 root adm",
+    b"create 0640 nosuchuser adm",
+    b"create 0648 root",
+    b"create root root extra more",
+    b"monthly",
+    b"monthly 5",
+    b"yearly",
+    b"hourly",
+    b"minutes 5",
+    b"olddir /var/log/old",
+    b"olddir old",
+    b"noolddir",
+    b"olddir /nowhere here",
+    b"tabooext + .x",
+    b"include /nowhere",
+    b"include",
+    b"mail root@localhost",
+    b"mail a b",
+    b"nomail",
+    b"extension .log",
+    b"extension",
+    b"addextension .log",
+    b"compresscmd /bin/xz",
+    b"compresscmd",
+    b"compressoptions",
+    b"compressoptions -9",
+    b"compressoptions 'x",
+    b"dateformat -%Y",
+    b"dateformat",
+    b"ignoreduplicates",
+    b"missingok",
+    b"nomissingok",
+    b"notifempty",
+    b"ifempty",
+    b"shredcycles x",
+    b"start 0",
+    b"start -1",
+    b"rotate -1",
+    b"rotate -2",
+    b"rotate 0x10",
+    b"rotate 010",
+    b"rotate 08",
+    b"rotate 99999999999999999999",
+    b"daily;",
+    b"max-size 5",
+    b"Daily",
+    b"\xef\xbb\xbf",
+    b"daily\r",
+    b"rotate 5\r",
+    b"rotate \r",
+    b"# only a comment",
+    b"   }",
+    b"} daily",
+    b"size -1",
+    b"size k",
+    b"size 0x1k",
+    b"maxsize 5T",
+    b"*",
+    b"/",
+    b'"" {',
+    b"~/x.log {",
+    b"sharedscripts",
+    b"su 0 0",
+    b"su 99999 0",
+    b"copytruncate",
+    b"size",
+    b"errors x",
 )
 
 
@@ -274,7 +360,7 @@ def mutant(text: bytes, dice: random.Random) -> bytes:
 # The comparison
 
 
-def difference(one: dict[str, Any], other: dict[str, Any]) -> Optional[str]:
+def difference(one: dict[str, Any], other: dict[str, Any]) -> str | None:
     if one["status"] != other["status"]:
         return f"exit status {one['status']} (theirs) against {other['status']} (ours)"
     if len(one["stanzas"]) != len(other["stanzas"]):
@@ -307,7 +393,9 @@ def compare(
         try:
             real = theirs(program, str(main), str(scratch / "state"))
         except subprocess.TimeoutExpired:
-            differing.append({"name": name, "why": "logrotate does not end", "text": text.decode("latin-1")})
+            differing.append(
+                {"name": name, "why": "logrotate does not end", "text": text.decode("latin-1")}
+            )
             continue
         mine = ours(str(main), states, at, started)
         stanzas += len(real["stanzas"])
@@ -329,9 +417,7 @@ def collect(paths: Iterable[str]) -> list[tuple[str, bytes]]:
     found = []
     for path in paths:
         if os.path.isdir(path):
-            found += collect(
-                os.path.join(path, name) for name in sorted(os.listdir(path))
-            )
+            found += collect(os.path.join(path, name) for name in sorted(os.listdir(path)))
         else:
             found.append((path, pathlib.Path(path).read_bytes()))
     return found
@@ -368,7 +454,8 @@ def main() -> None:
         print(f"{one['name']}: {one['why']}")
     share = 100 * result["equal"] / max(1, result["files"])
     print(
-        f"agreement with logrotate {'.'.join(map(str, args.version))}: {result['equal']} of {result['files']} "
+        f"agreement with logrotate {'.'.join(map(str, args.version))}: {result['equal']} of "
+        f"{result['files']} "
         f"configurations, {share:.2f} % ({result['stanzas']} stanzas)"
     )
 

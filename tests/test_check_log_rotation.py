@@ -6,8 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 
@@ -43,7 +43,8 @@ def test_the_outage_of_2014_is_critical_at_the_first_look(machine: Machine) -> N
     check = machine.check()
     assert check.exitcode == 2
     assert check.summary_str == (
-        f"{log} (200MiB) will not be rotated: {machine.etc}/logrotate.d/player:3: `rotate 7 # one week`: "
+        f"{log} (200MiB) will not be rotated: {machine.etc}/logrotate.d/player:3: `rotate 7 # "
+        f"one week`: "
         "not a number (logrotate takes no comment behind a value), and logrotate drops the stanza"
     )
     assert check.output().count("\nNext: sed -n 3p ") == 1
@@ -94,7 +95,12 @@ def test_an_error_above_the_include_loses_everything(machine: Machine) -> None:
 
 
 def test_a_bad_weekday_loses_the_rest_of_the_file(machine: Machine) -> None:
-    machine.drop_in("app", "".join(f"LOG/{one}.log {{\n weekly {'# sunday' if one == 'a' else ''}\n}}\n" for one in "abc"))
+    machine.drop_in(
+        "app",
+        "".join(
+            f"LOG/{one}.log {{\n weekly {'# sunday' if one == 'a' else ''}\n}}\n" for one in "abc"
+        ),
+    )
     for name in "abc":
         machine.log(f"{name}.log")
     check = machine.check()
@@ -103,7 +109,9 @@ def test_a_bad_weekday_loses_the_rest_of_the_file(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("size", ["10MB", "50m", "1.5G", "5T"])
-def test_a_size_with_a_unit_that_logrotate_does_not_know_is_critical(machine: Machine, size: str) -> None:
+def test_a_size_with_a_unit_that_logrotate_does_not_know_is_critical(
+    machine: Machine, size: str
+) -> None:
     machine.stanza("app", f"size {size}")
     machine.log("app.log")
     assert machine.codes() == {"config-error": "critical"}
@@ -124,7 +132,7 @@ def test_a_missing_brace_between_two_stanzas_loses_both(machine: Machine) -> Non
     machine.log("b.log")
     check = machine.check()
     assert check.exitcode == 2
-    assert "(+1 logs)" in check.summary_str
+    assert "(+1 logs)" in check.findings[0].text
 
 
 def test_a_missing_last_brace_is_a_warning_since_it_works(machine: Machine) -> None:
@@ -166,7 +174,9 @@ def test_who_may_write_to_the_directory_decides(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
-def test_a_directory_of_another_group_that_may_write_is_refused_without_su(machine: Machine) -> None:
+def test_a_directory_of_another_group_that_may_write_is_refused_without_su(
+    machine: Machine,
+) -> None:
     machine.stanza("app", "daily", glob="LOG/app/app.log")
     machine.log("app/app.log")
     (machine.logs / "app").chmod(0o775)
@@ -245,7 +255,9 @@ def test_a_second_rotation_a_day_is_blocked_by_the_date_in_the_name(machine: Mac
     assert machine.codes() == {"destination-exists": "critical"}
 
 
-@pytest.mark.parametrize(("period", "age"), [("monthly", 1), ("yearly", 1), ("weekly", 1), ("size 10G", 300)])
+@pytest.mark.parametrize(
+    ("period", "age"), [("monthly", 1), ("yearly", 1), ("weekly", 1), ("size 10G", 300)]
+)
 def test_a_log_whose_turn_has_not_come_is_fine(machine: Machine, period: str, age: int) -> None:
     machine.stanza("app", period)
     machine.log("app.log", size=5000)
@@ -315,7 +327,10 @@ def test_without_a_cron_daemon_nothing_will_run(machine: Machine) -> None:
     machine.without(1)
     check = machine.check()
     assert machine.codes() == {"schedule-dead": "critical"}
-    assert check.summary_str == "logrotate will not run: no cron daemon is running, the last run was 7h ago"
+    assert (
+        check.summary_str
+        == "logrotate will not run: no cron daemon is running, the last run was 7h ago"
+    )
 
 
 def test_a_cron_script_that_is_not_executable_will_not_run(machine: Machine) -> None:
@@ -334,7 +349,8 @@ def systemd(machine: Machine, calendar: str = "daily", service: str = "") -> Pat
     units.mkdir(parents=True)
     (units / "logrotate.timer").write_text(f"[Timer]\nOnCalendar={calendar}\nPersistent=true\n")
     (units / "logrotate.service").write_text(
-        "[Service]\nConditionACPower=true\nExecStart=/usr/sbin/logrotate /etc/logrotate.conf\n" + service
+        "[Service]\nConditionACPower=true\nExecStart=/usr/sbin/logrotate /etc/logrotate.conf\n"
+        + service
     )
     wants = machine.etc / "systemd/system/timers.target.wants"
     wants.mkdir(parents=True)
@@ -395,8 +411,8 @@ def test_an_hourly_timer_honours_hourly(machine: Machine) -> None:
     [
         (b"\0" * 500, {"state-corrupt": "warning"}),
         (b"", {}),
-        (b"logrotate state -- version 2\n\"/x\" 2200-1-1-0:0:0\n", {"state-corrupt": "warning"}),
-        (b"logrotate state -- version 2\n\"/x\" 2099-1-1-0:0:0\n", {"state-future": "warning"}),
+        (b'logrotate state -- version 2\n"/x" 2200-1-1-0:0:0\n', {"state-corrupt": "warning"}),
+        (b'logrotate state -- version 2\n"/x" 2099-1-1-0:0:0\n', {"state-future": "warning"}),
     ],
 )
 def test_what_is_wrong_with_the_state_file(
@@ -407,7 +423,9 @@ def test_what_is_wrong_with_the_state_file(
 
 
 def test_without_the_state_file_s_directory_nothing_is_rotated(machine: Machine) -> None:
-    assert machine.codes("--state-file", str(machine.root / "nowhere/status")) == {"state-unusable": "critical"}
+    assert machine.codes("--state-file", str(machine.root / "nowhere/status")) == {
+        "state-unusable": "critical"
+    }
 
 
 def test_a_state_file_that_was_never_written_is_a_warning_on_an_old_host(machine: Machine) -> None:
@@ -443,7 +461,9 @@ def test_an_editor_s_left_over_is_read_as_configuration(machine: Machine, name: 
     assert machine.codes() == {"config-stray": "warning"}
 
 
-def test_taboo_names_are_not_read_and_cost_nothing_while_another_file_has_the_logs(machine: Machine) -> None:
+def test_taboo_names_are_not_read_and_cost_nothing_while_another_file_has_the_logs(
+    machine: Machine,
+) -> None:
     machine.stanza("app", "daily")
     machine.drop_in("app.dpkg-old", "LOG/app.log {\n daily\n}\n")
     machine.log("app.log")
@@ -471,7 +491,9 @@ def test_a_log_that_is_deleted_at_rotation_because_nobody_said_rotate(machine: M
     assert machine.codes() == {"rotate-nothing": "warning"}
 
 
-def test_size_and_time_together_are_a_remark_since_one_in_forty_of_debian_s_does_it(machine: Machine) -> None:
+def test_size_and_time_together_are_a_remark_since_one_in_forty_of_debian_s_does_it(
+    machine: Machine,
+) -> None:
     machine.stanza("app", "daily", "size 10k", "missingok")
     assert "`daily` has no effect, `size` in line 3 overrides it" in machine.remarked()
     assert machine.codes() == {}
@@ -516,7 +538,9 @@ def keeps_open(machine: Machine) -> Iterator[list[object]]:
         one.close()  # type: ignore[attr-defined]
 
 
-def test_a_process_that_writes_to_the_rotated_file_is_named(machine: Machine, keeps_open: list[object]) -> None:
+def test_a_process_that_writes_to_the_rotated_file_is_named(
+    machine: Machine, keeps_open: list[object]
+) -> None:
     machine.stanza("app", "daily")
     rotated = machine.log("app.log.1", size=5000)
     machine.log("app.log", size=0)
@@ -527,7 +551,9 @@ def test_a_process_that_writes_to_the_rotated_file_is_named(machine: Machine, ke
     assert f"still writes to {rotated}" in check.summary_str
 
 
-def test_a_process_that_was_told_but_is_slow_is_fine(machine: Machine, keeps_open: list[object]) -> None:
+def test_a_process_that_was_told_but_is_slow_is_fine(
+    machine: Machine, keeps_open: list[object]
+) -> None:
     machine.stanza("app", "daily", "delaycompress", "compress")
     rotated = machine.log("app.log.1", age=7 * 3600 - 5)
     machine.log("app.log")
@@ -537,7 +563,9 @@ def test_a_process_that_was_told_but_is_slow_is_fine(machine: Machine, keeps_ope
     assert machine.codes() == {}
 
 
-def test_a_deleted_log_that_is_still_written_to_is_critical(machine: Machine, keeps_open: list[object]) -> None:
+def test_a_deleted_log_that_is_still_written_to_is_critical(
+    machine: Machine, keeps_open: list[object]
+) -> None:
     machine.stanza("app", "daily", "missingok")
     path = machine.log("app.log", size=BIG)
     keeps_open.append(path.open("ab"))
@@ -548,7 +576,9 @@ def test_a_deleted_log_that_is_still_written_to_is_critical(machine: Machine, ke
     assert f"deleted_held={BIG}B" in check.output()
 
 
-def test_deleted_files_elsewhere_are_nobody_s_logs(machine: Machine, keeps_open: list[object], tmp_path: Path) -> None:
+def test_deleted_files_elsewhere_are_nobody_s_logs(
+    machine: Machine, keeps_open: list[object], tmp_path: Path
+) -> None:
     other = tmp_path / "ibXYZ"
     keeps_open.append(other.open("wb"))
     other.write_bytes(b"x" * 5_000_000)
@@ -579,7 +609,9 @@ def test_rotated_files_beyond_every_rule_are_orphans(machine: Machine) -> None:
     assert machine.codes() == {"orphans": "warning"}
 
 
-def test_a_journal_limit_that_is_larger_than_the_file_system_bounds_nothing(machine: Machine) -> None:
+def test_a_journal_limit_that_is_larger_than_the_file_system_bounds_nothing(
+    machine: Machine,
+) -> None:
     (machine.logs / "journal" / ("a" * 32)).mkdir(parents=True)
     (machine.etc / "systemd").mkdir()
     (machine.etc / "systemd/journald.conf").write_text("[Journal]\nSystemMaxUse=900P\n")
@@ -621,7 +653,10 @@ def test_the_story_of_one_log(machine: Machine) -> None:
     assert check.exitcode == 0
     assert f"{path}: a run now would rotate: daily, last" in text
     assert f"stanza: {path} at {machine.etc}/logrotate.d/app:1" in text
-    assert f"criterion: daily ({machine.etc}/logrotate.d/app:2); keeps 7 ({machine.etc}/logrotate.d/app:3)" in text
+    assert (
+        f"criterion: daily ({machine.etc}/logrotate.d/app:2); keeps 7 "
+        f"({machine.etc}/logrotate.d/app:3)" in text
+    )
 
 
 def test_the_story_of_a_log_whose_stanza_is_lost(machine: Machine) -> None:
@@ -642,7 +677,10 @@ def test_without_a_configuration_there_is_nothing_to_judge(machine: Machine) -> 
 
 def test_every_code_that_is_used_is_documented_and_every_documented_one_is_used() -> None:
     source = (ROOT / "checks/check_log_rotation.py").read_text()
-    parts = [source, *(path.read_text() for path in (ROOT / "checks/twiceshy/logrotate").glob("*.py"))]
+    parts = [
+        source,
+        *(path.read_text() for path in (ROOT / "checks/twiceshy/logrotate").glob("*.py")),
+    ]
     table = source[source.index("CODES: dict") : source.index('"""Every stable code')]
     used = "\n".join(parts).replace(table, "")
     assert {code for code in CODES if f'"{code}"' not in used} == set()
@@ -659,7 +697,8 @@ def test_the_manual_names_every_code() -> None:
     ("calendar", "seconds"),
     [
         (["daily"], 86400), (["hourly"], 3600), (["*-*-* 03:00:00"], 86400), (["*:0/15"], 900),
-        (["*-*-* *:30:00"], 3600), (["*-*-* 0/6:00:00"], 21600), (["Mon *-*-* 03:00"], 604800), ([], 86400),
+        (["*-*-* *:30:00"], 3600), (["*-*-* 0/6:00:00"], 21600), ([], 86400),
+        (["Mon *-*-* 03:00"], 604800),
     ],
 )  # fmt: skip
 def test_how_often_a_timer_runs(calendar: list[str], seconds: float) -> None:

@@ -1,4 +1,6 @@
-"""A host with logrotate: configuration, logs, state file, schedule and processes, all in one directory."""
+"""A host with logrotate: configuration, logs, state file, schedule and processes, all in one
+directory.
+"""
 
 from __future__ import annotations
 
@@ -71,13 +73,19 @@ class Machine:
         self._aged(path, age)
         return path
 
-    def state(self, entries: dict[str, float], ran: float = 7 * 3600.0, first: bool = False) -> Path:
-        """Name of a log to its age in seconds at the last rotation; `ran` seconds ago was the last run."""
+    def state(
+        self, entries: dict[str, float], ran: float = 7 * 3600.0, first: bool = False
+    ) -> Path:
+        """Name of a log to its age in seconds at the last rotation; `ran` seconds ago was the last
+        run.
+        """
         lines = ["logrotate state -- version 2"]
         for name, age in entries.items():
             when = datetime.fromtimestamp(self.now - age)
             seconds = "0:0" if first else f"{when.minute}:{when.second or 1}"
-            lines.append(f'"{self.logs / name}" {when.year}-{when.month}-{when.day}-{when.hour}:{seconds}')
+            lines.append(
+                f'"{self.logs / name}" {when.year}-{when.month}-{when.day}-{when.hour}:{seconds}'
+            )
         return self.raw_state("\n".join(lines).encode() + b"\n", ran)
 
     def raw_state(self, content: bytes, ran: float = 7 * 3600.0) -> Path:

@@ -28,11 +28,12 @@ def has_magic(pattern: str) -> bool:
 
 
 def _bracket(pattern: str, start: int) -> tuple[str, int] | None:
-    """The regular expression of the bracket that opens at `start`, and where it ends; None: a literal."""
+    """The regex of the bracket that opens at `start`, and where it ends; None: a literal.
+    """
     at = start + 1
     negated = at < len(pattern) and pattern[at] in "!^"
     at += negated
-    items = []
+    items: list[str] = []
     first = True
     while at < len(pattern):
         char = pattern[at]
@@ -100,6 +101,4 @@ def compiled(pattern: str) -> re.Pattern[str]:
 def path_matches(pattern: str, path: str) -> bool:
     """glob(3) asked backwards: would this pattern yield this path?"""
     wanted, parts = pattern.split("/"), path.split("/")
-    return len(wanted) == len(parts) and all(
-        matches(one, part) for one, part in zip(wanted, parts)
-    )
+    return len(wanted) == len(parts) and all(matches(one, part) for one, part in zip(wanted, parts))

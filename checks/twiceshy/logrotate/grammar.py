@@ -1,12 +1,12 @@
-"""logrotate's configuration language, read as logrotate reads it: what it takes, and what it drops in silence.
+"""logrotate's configuration language, read as logrotate reads it, with all that it drops.
 
-The reader follows the program's own state machine, version by version (3.8 to 3.22 and the development
-line after it), because users are hit by exactly its oddities: an error inside a stanza also swallows the
-next stanza when the closing brace is indented, the same error one line further up costs the rest of the
-file, and a missing last brace costs nothing.
+The reader follows the program's own state machine, version by version (3.8 to 3.22 and the
+development line after it), because users are hit by exactly its oddities: an error inside a stanza
+also swallows the next stanza when the closing brace is indented, the same error one line further up
+costs the rest of the file, and a missing last brace costs nothing.
 
-Pure: files, matches and users come from a `World`, which is asked and never changed. Bytes are read as
-Latin-1, one character a byte; paths leave here decoded as the file system's own.
+Pure: files, matches and users come from a `World`, which is asked and never changed. Bytes are read
+as Latin-1, one character a byte; paths leave here decoded as the file system's own.
 """
 
 from __future__ import annotations
@@ -15,21 +15,25 @@ import bisect
 import copy
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Optional, Protocol, Sequence, Union
+from typing import Protocol
 
 from twiceshy.logrotate import glob as shell
 
 Version = tuple[int, int, int]
 
 DEVELOPMENT: Version = (3, 23, 0)
-"""What the version after 3.22.0 is taken for; its main line already reads `minutes` and `monthly 5`."""
+"""What the line after 3.22.0 is taken for; it already reads `minutes` and `monthly 5`.
+"""
 
 RUN, FILE, STANZA, GLOB, LOG, LINE, NOTHING = "run", "file", "stanza", "glob", "log", "line", ""
 """How much an error costs: the radius of a Problem."""
 
 _LARGEST = 0xFFFFFF
 _NESTING = 16
+_MOST_FILES = 5_000
+"""A file that includes itself ten times would keep logrotate busy for ever; we give up sooner."""
 _BLANK = " \t"
 _SPACE = " \t\n\v\f\r"
 _WORD = re.compile(r"[ \t]*([A-Za-z]*)")
@@ -56,7 +60,8 @@ class Source:
     """A path that may hold configuration, as lstat and read saw it."""
 
     kind: str
-    """file, directory, other (a device, a pipe: read by nobody), or "" when `error` says why not."""
+    """file, directory, other (a device, a pipe: read by nobody), or "" when `error` says why not.
+    """
     error: str = ""
     mode: int = 0o644
     uid: int = 0
@@ -85,11 +90,11 @@ class World(Protocol):
     """The host, as far as the reader needs it."""
 
     def source(self, path: str) -> Source: ...
-    def names(self, path: str) -> Union[Sequence[str], str]: ...
+    def names(self, path: str) -> Sequence[str] | str: ...
     def matches(self, pattern: str) -> Matches: ...
     def directory(self, path: str) -> Directory: ...
-    def uid(self, name: str) -> Optional[int]: ...
-    def gid(self, name: str) -> Optional[int]: ...
+    def uid(self, name: str) -> int | None: ...
+    def gid(self, name: str) -> int | None: ...
     def home(self) -> str: ...
 
 
@@ -153,21 +158,21 @@ class Settings:
     missingok: bool = False
     ignoreduplicates: bool = False
     create: bool = False
-    create_mode: Optional[int] = None
-    create_uid: Optional[int] = None
-    create_gid: Optional[int] = None
+    create_mode: int | None = None
+    create_uid: int | None = None
+    create_gid: int | None = None
     createolddir: bool = False
     su: bool = False
-    su_uid: Optional[int] = None
-    su_gid: Optional[int] = None
+    su_uid: int | None = None
+    su_gid: int | None = None
     su_user: str = ""
-    dateformat: Optional[str] = None
-    olddir: Optional[str] = None
-    extension: Optional[str] = None
-    addextension: Optional[str] = None
-    compresscmd: Optional[str] = None
-    compressext: Optional[str] = None
-    mail: Optional[str] = None
+    dateformat: str | None = None
+    olddir: str | None = None
+    extension: str | None = None
+    addextension: str | None = None
+    compresscmd: str | None = None
+    compressext: str | None = None
+    mail: str | None = None
     scripts: dict[str, str] = field(default_factory=dict)
     said: dict[str, Place] = field(default_factory=dict)
     """Which line decided: directive to place, inherited ones included."""
@@ -269,7 +274,8 @@ _SINCE: dict[str, Version] = {
     "minutes": (3, 22, 1),
 }
 _OTHER = (
-    "dateformat noolddir su create createolddir size minsize maxsize shredcycles minutes rotate start "
+    "dateformat noolddir su create createolddir size minsize maxsize shredcycles minutes "
+    "rotate start "
     "minage maxage errors mail nomail tabooext taboopat include olddir extension addextension "
     "compresscmd uncompresscmd compressoptions compressext endscript"
 )
@@ -297,7 +303,8 @@ def _taboo(at: Version) -> list[str]:
 
 
 def _c_number(text: str, unsigned: bool = False, bits: int = 64) -> tuple[int, str]:
-    """strtol/strtoul with base 0: the value, clamped as C clamps it, and what is left of the text."""
+    """strtol/strtoul with base 0: the value, clamped as C clamps it, and what is left of the text.
+    """
     found = re.match(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9A-Fa-f]+|0[0-7]*|[1-9][0-9]*)", text)
     if not found:
         return 0, text
@@ -324,7 +331,7 @@ def _int(value: int) -> int:
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
-def _small_unsigned(text: str) -> Optional[int]:
+def _small_unsigned(text: str) -> int | None:
     """What sscanf("%u%c") == 1 takes: a number and nothing behind it."""
     found = re.fullmatch(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)", text)
     if not found:
@@ -333,8 +340,8 @@ def _small_unsigned(text: str) -> Optional[int]:
     return (-value if found[1] == "-" else value) & 0xFFFFFFFF
 
 
-def split_words(text: str) -> Optional[list[str]]:
-    """popt's word splitting, which reads globs and the state file; None where popt reports an error."""
+def split_words(text: str) -> list[str] | None:
+    """popt's word splitting, which reads globs and the state file; None: popt's error."""
     words: list[str] = []
     word: list[str] = []
     quote = ""
@@ -380,7 +387,7 @@ def _shown(text: str) -> str:
 
 
 def stanza_heads(text: str) -> list[str]:
-    """The globs of everything that looks like a stanza, for a text that logrotate did not get to read."""
+    """The globs of all that looks like a stanza, for a text that logrotate did not read."""
     heads: list[str] = []
     for found in _HEAD.finditer(_SCRIPT.sub("", text)):
         lines = [line for line in found[1].split("\n") if not line.lstrip().startswith("#")]
@@ -400,7 +407,7 @@ class _Draft:
 
     def __init__(self, settings: Settings, place: Place) -> None:
         self.settings = settings
-        self.pattern: Optional[str] = None
+        self.pattern: str | None = None
         self.globs: tuple[str, ...] = ()
         self.files: list[str] = []
         self.place = place
@@ -431,6 +438,7 @@ class _Reader:
         self.read: list[str] = []
         self.directory = "/"
         self.depth = 0
+        self.unread = 0
         self.drop_in = False
         self.globals = _Draft(Settings(), Place(""))
 
@@ -456,6 +464,9 @@ class _Reader:
         """Globs of all stanzas in a text that goes unread, and in what it would have included."""
         found = stanza_heads(text)
         if self.depth >= _NESTING:
+            return found
+        self.unread += 1
+        if self.unread > _MOST_FILES:
             return found
         for include in re.finditer(r"^[ \t]*include[ \t=]+(\S+)", text, re.MULTILINE):
             path = os.path.join(self.directory, _path(include[1]))
@@ -555,9 +566,7 @@ class _Reader:
     def file(self, path: str, source: Source, draft: _Draft) -> bool:
         place = Place(path)
         if source.error:
-            self.report(
-                Problem("config-missing", FILE, place, f"cannot be opened: {source.error}")
-            )
+            self.report(Problem("config-missing", FILE, place, f"cannot be opened: {source.error}"))
             return True
         if source.kind != "file":
             return False
@@ -578,7 +587,9 @@ class _Reader:
             return self.version >= (3, 22, 0)
         if source.size > _LARGEST and self.version >= (3, 8, 5):
             self.report(
-                Problem("config-error", FILE, place, "larger than 16 MiB: not read as configuration")
+                Problem(
+                    "config-error", FILE, place, "larger than 16 MiB: not read as configuration"
+                )
             )
             return True
         if not source.text:
@@ -586,13 +597,14 @@ class _Reader:
         self.read.append(path)
         return _File(self, path, source.text.decode("latin-1"), draft).parse()
 
-    def refused(self, source: Source) -> Optional[tuple[str, str]]:
+    def refused(self, source: Source) -> tuple[str, str] | None:
         """Root's rules on who may have written the configuration."""
         if self.version < (3, 14, 0):
             if (source.mode & 0o7533) != 0o400:
                 return (
                     "config-writable",
-                    f"ignored: its mode is {source.mode & 0o7777:04o}, and only 0644 and 0444 are read",
+                    f"ignored: its mode is {source.mode & 0o7777:04o}, and only 0644 and 0444 "
+                    f"are read",
                 )
         elif source.mode & 0o022:
             return (
@@ -641,7 +653,7 @@ class _File:
         assert found is not None
         return found[1], found.end()
 
-    def line(self, at: int) -> tuple[Optional[str], int]:
+    def line(self, at: int) -> tuple[str | None, int]:
         """The rest of the line without the white space at its end, and where reading goes on."""
         if at > self.length:
             return None, at
@@ -655,11 +667,12 @@ class _File:
             bounded = self.version >= (3, 22, 0)
             while last >= 0 and self.text[last] in _SPACE and (not bounded or last >= at):
                 last -= 1
-            # `rotate \r\n`: before 3.22 the length came out as -1, and the value was the whole rest.
+            # `rotate \r\n`: before 3.22 the length came out as -1, and the value was the whole
+            # rest.
             value = self.text[at : last + 1] if last + 1 >= at else self.text[at:]
         return value.split("\0", 1)[0], end - 1
 
-    def value(self, at: int, directive: str) -> tuple[Optional[str], int]:
+    def value(self, at: int, directive: str) -> tuple[str | None, int]:
         start = at
         while at < self.length and self.text[at] in _BLANK:
             at += 1
@@ -668,16 +681,16 @@ class _File:
             while at < self.length and self.text[at] in _BLANK:
                 at += 1
         if at < self.length and self.text[at] == "\n":
-            self.say("directive-value", LINE, start, f"{directive} has no value: ignored", fails=False)
+            self.say(
+                "directive-value", LINE, start, f"{directive} has no value: ignored", fails=False
+            )
             return None, start
         return self.line(at)
 
     # Errors
 
     def say(self, code: str, radius: str, at: int, text: str, fails: bool = True) -> None:
-        self.reader.report(
-            Problem(code, radius, self.place(at), text, fails=fails)
-        )
+        self.reader.report(Problem(code, radius, self.place(at), text, fails=fails))
 
     def heads(self, begin: int, end: int) -> list[str]:
         return self.reader.heads(self.text[begin:end])
@@ -826,8 +839,10 @@ class _File:
                 at += 1
         if self.script_at >= 0:
             raise self.fatal(self.script_at, f"{self.script} without endscript")
-        if state in (error, skip) or (state == skip_line and after == skip) or quiet_script(
-            state, after, quiet, script, skip_line
+        if (
+            state in (error, skip)
+            or (state == skip_line and after == skip)
+            or quiet_script(state, after, quiet, script, skip_line)
         ):
             # No } ends the error: the half-read stanza stays in force.
             self.log.torn = True
@@ -982,10 +997,10 @@ class _File:
     def keyword(self, begin: int) -> tuple[int, str]:
         word, at = self.word(begin)
         following = self.char(at)
-        if following not in _SPACE and following != "=" and self.version >= (3, 19, 0):
-            if at < self.length or self.version < (3, 22, 0):
-                self.fail(begin, f"{word!r} is followed by {following!r} instead of white space")
-                return at, "error"
+        stuck = following not in _SPACE and following != "=" and self.version >= (3, 19, 0)
+        if stuck and (at < self.length or self.version < (3, 22, 0)):
+            self.fail(begin, f"{word!r} is followed by {following!r} instead of white space")
+            return at, "error"
         settings = self.log.settings
         place = self.place(begin)
         if not self.knows(word):
@@ -1025,7 +1040,8 @@ class _File:
                     "config-leak",
                     NOTHING,
                     place,
-                    f"`{word}` outside of a stanza also holds for every file that is read after this one",
+                    f"`{word}` outside of a stanza also holds for every file that is read "
+                    f"after this one",
                     fails=False,
                 )
             )
@@ -1036,8 +1052,14 @@ class _File:
         )
 
     def unknown(self, word: str, begin: int, at: int) -> tuple[int, str]:
-        self.say("directive-unknown", LINE, begin, f"{_shown(word)!r} is no directive of logrotate "
-                 f"{'.'.join(map(str, self.version))}: the line is ignored", fails=False)
+        self.say(
+            "directive-unknown",
+            LINE,
+            begin,
+            f"{_shown(word)!r} is no directive of logrotate "
+            f"{'.'.join(map(str, self.version))}: the line is ignored",
+            fails=False,
+        )
         return at, "" if self.char(at) == "\n" else "skip line"
 
     def criterion(self, word: str, place: Place) -> None:
@@ -1067,7 +1089,7 @@ class _File:
 
     def integer(
         self, name: str, word: str, begin: int, at: int, unsigned: bool, lowest: int
-    ) -> tuple[int, Optional[int]]:
+    ) -> tuple[int, int | None]:
         """A whole number; None: it is an error, which has been told."""
         value, at = self.value(at, word)
         if value is None:
@@ -1121,8 +1143,11 @@ class _File:
         elif value[-1] == "G":
             digits, factor = value[:-1], 1024 * 1024 * 1024
         elif not value[-1].isascii() or not value[-1].isdigit():
-            self.fail(begin, f"`{word} {_shown(value)}`: unknown unit {_shown(value[-1])!r}; "
-                      f"logrotate knows k, M and G{_comment(value)}")
+            self.fail(
+                begin,
+                f"`{word} {_shown(value)}`: unknown unit {_shown(value[-1])!r}; "
+                f"logrotate knows k, M and G{_comment(value)}",
+            )
             return at, "error"
         number, rest = _c_number(digits, unsigned=True)
         number = number * factor % (1 << 64)
@@ -1177,11 +1202,13 @@ class _File:
         self.log.settings.mail = value
         return at, ""
 
-    def printable(self, word: str, begin: int, at: int) -> tuple[int, Optional[str]]:
+    def printable(self, word: str, begin: int, at: int) -> tuple[int, str | None]:
         """A path as logrotate allows it: printable and without blanks."""
         value, at = self.value(at, word)
         shown = None if value is None else _shown(value)
-        if shown is None or not (shown.isprintable() and " " not in shown and "\ufffd" not in shown):
+        if shown is None or not (
+            shown.isprintable() and " " not in shown and "\ufffd" not in shown
+        ):
             self.fail(begin, f"`{word} {shown or ''}`: not a path{_comment(value or '')}")
             return at, None
         return at, value
@@ -1271,7 +1298,7 @@ class _File:
             return at, "error"
         if value.startswith("~/") and self.version >= (3, 17, 0):
             value = self.world.home() + "/" + value[2:]
-        if self.reader.depth >= _NESTING:
+        if self.reader.depth >= _NESTING or len(self.reader.read) > _MOST_FILES:
             self.say("config-error", FILE, begin, "include nested too deep")
             self.failed = True
             return at, ""
@@ -1332,9 +1359,11 @@ class _File:
 
     def owner(
         self, word: str, value: str, begin: int
-    ) -> Optional[tuple[Optional[int], Optional[int], Optional[int]]]:
+    ) -> tuple[int | None, int | None, int | None] | None:
         """Mode, uid and gid of `create 0640 root adm`; None: an error, told."""
-        parts = (self.words_quoted if self.version >= (3, 22, 0) else self.words_scanned)(word, value)
+        parts = (self.words_quoted if self.version >= (3, 22, 0) else self.words_scanned)(
+            word, value
+        )
         if isinstance(parts, str):
             self.fail(begin, f"`{word} {_shown(value.strip())}`: {parts}{_comment(value)}")
             return None
@@ -1355,9 +1384,7 @@ class _File:
                 return None
         return mode, uid, gid
 
-    def words_scanned(
-        self, word: str, value: str
-    ) -> Union[str, tuple[Optional[int], str, str]]:
+    def words_scanned(self, word: str, value: str) -> str | tuple[int | None, str, str]:
         """By sscanf: an octal mode may even stick to the user's name."""
         mode = None
         rest = value
@@ -1376,7 +1403,7 @@ class _File:
             return "extra arguments"
         return mode, tokens[1] or "", tokens[2] or ""
 
-    def words_quoted(self, word: str, value: str) -> Union[str, tuple[Optional[int], str, str]]:
+    def words_quoted(self, word: str, value: str) -> str | tuple[int | None, str, str]:
         """By 3.22's own splitter, which knows quotes."""
         words: list[str] = []
         rest = value.lstrip(_SPACE)
@@ -1413,15 +1440,15 @@ class _File:
             return f"{_shown(mode)!r} is not a mode"
         return (int(mode, 8) if mode else None), user, group
 
-    def user(self, name: str) -> Optional[int]:
+    def user(self, name: str) -> int | None:
         found = self.world.uid(_path(name))
         return found if found is not None else self.by_number(name, self.world.uid)
 
-    def group(self, name: str) -> Optional[int]:
+    def group(self, name: str) -> int | None:
         found = self.world.gid(_path(name))
         return found if found is not None else self.by_number(name, self.world.gid)
 
-    def by_number(self, name: str, known) -> Optional[int]:  # type: ignore[no-untyped-def]
+    def by_number(self, name: str, known) -> int | None:  # type: ignore[no-untyped-def]
         if self.version < (3, 18, 0):
             return None
         forced = self.version > (3, 22, 0) and name.startswith(":")
@@ -1443,7 +1470,8 @@ def _comment(value: str) -> str:
 
 
 def read(path: str, world: World, at: Version) -> Reading:
-    """Read a configuration as logrotate of this version would, started by root with this argument."""
+    """Read a configuration as logrotate of this version would, started by root with this argument.
+    """
     reader = _Reader(world, at)
     failed = reader.path(path, reader.globals)
     return Reading(

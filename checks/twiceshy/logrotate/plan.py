@@ -1,12 +1,18 @@
-"""What logrotate would do with one log now, and why not; pure. The order of the questions is logrotate's."""
+"""What logrotate would do with one log now, and why not; pure.
+
+The order of the questions is logrotate's.
+"""
 
 from __future__ import annotations
 
+import bisect
+import functools
 import posixpath
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Callable, Optional, Sequence
+from typing import Callable
 
 from twiceshy.logrotate.grammar import Settings, Stanza, Version
 from twiceshy.logrotate.state import Entry
@@ -41,7 +47,8 @@ class Parent:
     absent: bool = False
     names: frozenset[str] = frozenset()
     blocked: str = ""
-    """Why a name in it cannot be changed: read-only for logrotate's service, not writable for `su`."""
+    """Why a name in it cannot be changed: read-only for logrotate's service, not writable for `su`.
+    """
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Decision:
     outcome: str
     code: str
     reason: str
-    due: Optional[datetime] = None
+    due: datetime | None = None
     """For time criteria: since when, or from when on, its turn has come."""
 
     @property
@@ -59,7 +66,7 @@ class Decision:
         return self.outcome == REFUSE
 
 
-def next_turn(settings: Settings, last: datetime, at: Version) -> Optional[datetime]:
+def next_turn(settings: Settings, last: datetime, at: Version) -> datetime | None:
     """The first moment after `last` at which a run would rotate; None for a size."""
     day = last.replace(hour=0, minute=0, second=0, microsecond=0)
     if settings.criterion == "hourly":
@@ -95,7 +102,7 @@ def decide(
     stanza: Stanza,
     log: Log,
     parent: Parent,
-    last: Optional[Entry],
+    last: Entry | None,
     now: datetime,
     epoch: float,
     at: Version,
@@ -123,7 +130,9 @@ def decide(
         return Decision(SKIP, "log-symlink", "it is a symbolic link, which logrotate never rotates")
     if log.links != 1 and not settings.allowhardlink and at >= (3, 19, 0):
         return Decision(
-            SKIP, "log-hardlink", f"it has {log.links} hard links, and the stanza no `allowhardlink`"
+            SKIP,
+            "log-hardlink",
+            f"it has {log.links} hard links, and the stanza no `allowhardlink`",
         )
     rotated = last.when if last else now.replace(minute=0, second=0, microsecond=0)
     due = next_turn(settings, rotated, at)
@@ -183,7 +192,7 @@ def date_suffix(settings: Settings, when: datetime) -> str:
     return when.strftime("-%Y%m%d")
 
 
-def destination(path: str, settings: Settings, now: datetime) -> Optional[str]:
+def destination(path: str, settings: Settings, now: datetime) -> str | None:
     """The name that must not exist yet, if a date is in it."""
     if not settings.dateext:
         return None
@@ -195,12 +204,17 @@ def destination(path: str, settings: Settings, now: datetime) -> Optional[str]:
 
 def dated(settings: Settings) -> re.Pattern[str]:
     """What stands between name and extension of a rotated log with `dateext`."""
-    wanted = settings.dateformat.lstrip(" ") if settings.dateformat is not None else "-%Y%m%d"
+    wanted = "-%Y%m%d" if settings.dateformat is None else settings.dateformat.lstrip(" ")
     if settings.dateformat is None and settings.criterion in ("hourly", "minutes"):
         wanted += "%H" if settings.criterion == "hourly" else "%H%M"
+    return _date_regex(wanted)
+
+
+@functools.lru_cache(maxsize=256)
+def _date_regex(wanted: str) -> re.Pattern[str]:
     widths = {"Y": r"\d{4}", "G": r"\d{4}", "s": r"\d{10}", "j": r"\d{3}", "z": r"[-+]\d{4}"}
     widths |= {"u": r"\d", "w": r"\d"}
-    widths |= {letter: r"\d{2}" for letter in "ygmdHMSVUW"}
+    widths |= dict.fromkeys("ygmdHMSVUW", r"\d{2}")
     out = ""
     at = 0
     while at < len(wanted):
@@ -213,39 +227,44 @@ def dated(settings: Settings) -> re.Pattern[str]:
     return re.compile(out)
 
 
-def siblings(path: str, settings: Settings, names: Sequence[str]) -> list[tuple[str, Optional[int]]]:
+@functools.lru_cache(maxsize=256)
+def _tail_regex(extension: str, packed: str) -> re.Pattern[str]:
+    endings = {packed, ".gz", ".bz2", ".xz", ".zst", ".Z"}
+    either = "|".join(re.escape(one) for one in sorted(endings))
+    return re.compile(rf"(?P<kind>.*?){re.escape(extension)}(?:{either})?")
+
+
+def siblings(path: str, settings: Settings, names: Sequence[str]) -> list[tuple[str, int | None]]:
     """Rotated copies of a log among the sorted names of its rotated directory, with their number.
 
     Whatever numbering or compression they were made with; None is the number of one with a date.
     """
-    import bisect
-
     base, extension = base_and_extension(path, settings)
-    found: list[tuple[str, Optional[int]]] = []
     prefixes = {base + ".", base + "-"}
     if settings.dateformat:
         prefixes.add(base + settings.dateformat.lstrip(" ").partition("%")[0])
-    packed = "|".join(
-        re.escape(one) for one in (settings.compressext or ".gz", ".gz", ".bz2", ".xz", ".zst", ".Z")
-    )
-    tail = re.compile(rf"(?P<kind>.*?){re.escape(extension)}(?:{packed})?")
-    date = dated(settings)
+    found: set[tuple[str, int | None]] = set()
     for prefix in prefixes:
         at = bisect.bisect_left(names, prefix)
         while at < len(names) and names[at].startswith(prefix):
-            middle = tail.fullmatch(names[at][len(base) :])
-            if middle:
-                kind = middle["kind"]
-                if re.fullmatch(r"\.\d{1,9}", kind):
-                    found.append((names[at], int(kind[1:])))
-                elif date.fullmatch(kind) or re.fullmatch(r"[-.]\d{6,14}", kind):
-                    found.append((names[at], None))
+            name = names[at]
             at += 1
-    return sorted(set(found))
+            regex = _tail_regex(extension, settings.compressext or ".gz")
+            tail = regex.fullmatch(name[len(base) :])
+            if not tail:
+                continue
+            kind = tail["kind"]
+            if re.fullmatch(r"\.\d{1,9}", kind):
+                found.add((name, int(kind[1:])))
+            elif dated(settings).fullmatch(kind) or re.fullmatch(r"[-.]\d{6,14}", kind):
+                found.add((name, None))
+    return sorted(found, key=lambda one: one[0])
 
 
 def exit_status(
-    reading_failed: bool, sets: Sequence[tuple[Stanza, Sequence[Decision]]], exists: Callable[[str], bool],
+    reading_failed: bool,
+    sets: Sequence[tuple[Stanza, Sequence[Decision]]],
+    exists: Callable[[str], bool],
     now: datetime,
 ) -> int:
     """What `logrotate -d` ends with."""

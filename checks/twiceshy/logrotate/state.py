@@ -1,22 +1,24 @@
 """logrotate's state file, versions 1 and 2: when it believes it last rotated each log; pure.
 
-A date in it is no proof: a rotation that failed is written down like one that worked, and a log that is
-seen for the first time gets the current hour.
+A date in it is no proof: a rotation that failed is written down like one that worked, and a log
+that is seen for the first time gets the current hour.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Mapping
 
 from twiceshy.logrotate.grammar import split_words
 
 _TOPS = (b"logrotate state -- version 1\n", b"logrotate state -- version 2\n")
 _QUICK = re.compile(rb'"([^"\\\n]+)" (\d+)-(\d+)-(\d+)(?:-(\d+):(\d+):(\d+))?\Z')
-_DATE = re.compile(r"\s*([+-]?\d+)-([+-]?\d+)-([+-]?\d+)(?:-([+-]?\d+)(?::([+-]?\d+)(?::([+-]?\d+))?)?)?")
+_DATE = re.compile(
+    r"\s*([+-]?\d+)-([+-]?\d+)-([+-]?\d+)(?:-([+-]?\d+)(?::([+-]?\d+)(?::([+-]?\d+))?)?)?"
+)
 _LONGEST = 4096
 
 
@@ -26,7 +28,8 @@ class Entry:
 
     when: datetime
     placeholder: bool = False
-    """Only the hour is known: the log had been seen for the first time, and was not rotated then."""
+    """Only the hour is known: the log had been seen for the first time, and was not rotated then.
+    """
 
 
 @dataclass(frozen=True)
