@@ -1493,7 +1493,9 @@ def configuration(seen: Seen, memory: Memory) -> list[Fault]:
         )
     for file in seen.reading.read:
         name = os.path.basename(file)
-        if re.search(r"(^\..*\.sw[a-p]$|^\.#|^#.*#$|~$|\.(save|orig|old|new|bak|tmp|\d+)$)", name):
+        # firebird3.0 is a name; nginx.1 beside nginx is a copy.
+        is_copy = re.search(r"\.\d+$", name) and file.rpartition(".")[0] in seen.reading.read
+        if is_copy or re.search(r"(^\..*\.sw[a-p]$|^\.#|~$|\.(save|orig|old|new|bak|tmp)$)", name):
             faults.append(
                 Fault(
                     "config-stray",
@@ -1547,7 +1549,7 @@ def _loss(problem: grammar.Problem, seen: Seen, memory: Memory) -> list[Fault]:
     logs.sort(key=lambda one: -one[1].size)
     growing = [one for one in logs if _grows(one[1], seen.epoch)]
     also = tuple(path for path, _ in logs)
-    test = f"logrotate -d {seen.main} 2>&1 | grep -A2 -E '^(error|warning):'"
+    test = f"logrotate -d {seen.main}"
     following = f"sed -n {max(1, problem.place.line)}p {problem.place.file}; {test}"
     if problem.code in ("config-writable", "config-owner"):
         following = f"chown root {problem.place.file}; chmod 0644 {problem.place.file}"
@@ -1718,7 +1720,7 @@ def _refusal(one: Turn, seen: Seen, memory: Memory, claimed: set[str]) -> Fault 
     grows = _grows(log, seen.epoch)
     size = _size(one.path, log.size, memory, seen.epoch)
     also = (place.file,)
-    by_hand = f"logrotate -d {seen.main} 2>&1 | grep -B2 -A8 {one.path}"
+    by_hand = f"logrotate -d {seen.main}"
     if decision.code in ("insecure-parent", "sharedscripts-blocked"):
         if log.error or log.kind != "file":
             level, words = OK, one.path
@@ -1823,7 +1825,7 @@ def _missed(one: Turn, seen: Seen, memory: Memory, warn_age: float) -> Fault | N
     if one.decision.outcome == turn.WAIT and not 0 <= one.proof < entry.when.timestamp() - 3600:
         return None
     size = _size(one.path, log.size, memory, seen.epoch)
-    following = f"logrotate -v {seen.main} 2>&1 | grep -A8 {one.path}"
+    following = f"logrotate -v {seen.main}"
     due = one.decision.due
     if (
         one.decision.outcome == turn.ROTATE
@@ -2050,7 +2052,7 @@ def uncovered(seen: Seen, memory: Memory) -> list[Fault]:
                 f"{stray.path} ({_size(stray.path, stray.octets, memory, seen.epoch)}) grows "
                 f"and nobody rotates "
                 "it: no stanza claims it",
-                next=f"logrotate -d {seen.main} 2>&1 | grep {os.path.dirname(stray.path)}",
+                next=f"fuser -v {stray.path}; grep -rn {os.path.dirname(stray.path)} /etc/logrotate.d",
                 octets=stray.octets,
             )
         )
@@ -2142,7 +2144,7 @@ def aftermath(seen: Seen, big: float) -> list[Fault]:
                 f"{units.say_size(one.octets)} that du does not show",
                 (),
                 (),
-                f"ls -l /proc/{one.pid}/fd | grep deleted; systemctl status {one.pid}",
+                f"ls -l /proc/{one.pid}/fd; systemctl status {one.pid}",
                 one.octets,
             )
         )

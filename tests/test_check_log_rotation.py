@@ -455,7 +455,14 @@ def test_two_stars_are_one_level_only(machine: Machine) -> None:
     assert "(+1 logs)" in check.summary_str
 
 
-@pytest.mark.parametrize("name", [".nginx.swp", "nginx.save", "nginx.1", "nginx.old"])
+def test_a_numbered_copy_is_a_left_over_and_a_version_number_is_not(machine: Machine) -> None:
+    machine.drop_in("firebird3.0", "LOG/a.log {\n daily\n missingok\n}\n")
+    assert machine.codes() == {}
+    machine.drop_in("firebird3.0.1", "LOG/b.log {\n daily\n missingok\n}\n")
+    assert machine.codes() == {"config-stray": "warning"}
+
+
+@pytest.mark.parametrize("name", [".nginx.swp", "nginx.save", "nginx.old"])
 def test_an_editor_s_left_over_is_read_as_configuration(machine: Machine, name: str) -> None:
     machine.drop_in(name, "LOG/a.log {\n daily\n missingok\n}\n")
     assert machine.codes() == {"config-stray": "warning"}
