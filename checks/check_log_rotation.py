@@ -21,10 +21,10 @@ Says:
             deleted or rotated file, the schedule is dead, or no run for longer than -c
   UNKNOWN   nothing to read, or parts that our rights hide (silence with --ignore unseen)
 Measures:
-  covered        logs with a stanza
-  uncovered      big growing logs without one
-  overdue        logs whose turn was missed
-  lost           stanzas that logrotate drops
+  covered        -  logs with a stanza
+  uncovered      -  big growing logs without one
+  overdue        -  logs whose turn was missed
+  lost           -  globs of stanzas that logrotate drops
   deleted_held   B  bytes in deleted logs that a process keeps open
   run_age        s  since the last completed run
   unbounded      B  bytes in logs of Docker containers without a limit

@@ -14,7 +14,31 @@ import pytest
 import check_log_rotation
 from check_log_rotation import CODES, Schedule, options
 from conftest import ROOT
+from contract import Case
 from sides.log_rotation import DAY, Machine
+
+
+
+def contract_case(tmp_path: Path) -> Case:
+    """An ordinary run: a configuration of its own, with a log whose name is hostile."""
+    logs = tmp_path / "logs|x"
+    logs.mkdir(exist_ok=True)
+    (logs / "a|b.log").write_text("x")
+    config = tmp_path / "logrotate.conf"
+    config.write_text(f'daily\nrotate 3 # x\n"{logs}/*.log" {{\n}}\n')
+    return Case(
+        ["--config", str(config), "--log-dir", str(logs), "--logrotate-version", "3.21", "--no-docker"]
+    )
+
+
+def hanging_case(tmp_path: Path) -> Case:
+    """A logrotate that never says its version."""
+    program = tmp_path / "bin" / "logrotate"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    return Case(["--no-docker"], {"PATH": f"{program.parent}:/usr/bin:/bin"})
+
 
 BIG = 200 * 1024 * 1024
 
