@@ -40,6 +40,7 @@ import argparse
 import difflib
 import errno
 import fnmatch
+import gc
 import grp
 import os
 import pwd
@@ -65,8 +66,7 @@ from twiceshy.verdict import Finding, Measure, Report, safe
 
 
 class Host:
-    """This machine's files and users, asked once each and never changed: grammar.World in earnest.
-    """
+    """This machine's files and users, asked and never changed: grammar.World in earnest."""
 
     def __init__(self, home: str = "/root", root_uid: int = 0) -> None:
         self.unseen: dict[str, str] = {}
@@ -672,7 +672,7 @@ class Writers:
 def writers(proc: Path, wanted: frozenset[str], folders: Sequence[str]) -> Writers:
     """Who writes to one of the `wanted` paths, or to a deleted file below `folders`.
 
-    psutil cannot tell: it drops deleted files. Four microseconds a descriptor, and stat only of hits.
+    psutil cannot tell: it drops deleted files. Four microseconds a descriptor; stat only hits.
     """
     prefixes = tuple(folder.rstrip("/") + "/" for folder in folders)
     opened: list[Open] = []
@@ -1539,8 +1539,7 @@ _RADIUS = {
 
 
 def _loss(problem: grammar.Problem, seen: Seen, memory: Memory) -> list[Fault]:
-    """A stanza, a file or a run that is lost: CRITICAL when a log grows that nobody else rotates.
-    """
+    """A stanza, file or run is lost: CRITICAL when a log grows that nobody else rotates."""
     whole = problem.code in ("config-writable", "config-owner", "config-taboo")
     why = f"{problem.place}: {problem.text}"
     if not whole and problem.code != "config-missing":
@@ -2052,7 +2051,7 @@ def uncovered(seen: Seen, memory: Memory) -> list[Fault]:
                 f"{stray.path} ({_size(stray.path, stray.octets, memory, seen.epoch)}) grows "
                 f"and nobody rotates "
                 "it: no stanza claims it",
-                next=f"fuser -v {stray.path}; grep -rn {os.path.dirname(stray.path)} /etc/logrotate.d",
+                next=f"fuser -v {stray.path}; grep -rn {os.path.dirname(stray.path)} {seen.main}*",
                 octets=stray.octets,
             )
         )
@@ -2196,43 +2195,42 @@ def _orphans(seen: Seen, big: float) -> list[Fault]:
     return faults
 
 
+def containers(engine: Engine, big: float) -> list[Fault]:
+    """Logs of containers that nothing bounds."""
+    faults: list[Fault] = []
+    if engine.error:
+        text = f"the Docker engine does not answer: {engine.error}"
+        faults.append(Fault("docker-unbounded", UNKNOWN, "docker", text))
+    late = "; daemon.json has max-size, but it holds only for containers made later"
+    for one in engine.containers:
+        if one.limited:
+            continue
+        octets = one.octets or 0
+        level = OK
+        if octets >= 10 << 30:
+            level = CRITICAL
+        elif octets >= big or engine.limited_by_default:
+            level = WARNING
+        size = f" ({units.say_size(octets)})" if one.octets is not None else ""
+        faults.append(
+            Fault(
+                "docker-unbounded",
+                level,
+                one.name,
+                f"container {safe(one.name)}: its json-file log{size} has no max-size"
+                + (late if engine.limited_by_default else ""),
+                (one.path,),
+                (),
+                f"docker inspect -f '{{{{.HostConfig.LogConfig}}}}' {safe(one.name)}",
+                octets,
+            )
+        )
+    return faults
+
+
 def other_owners(seen: Seen, big: float) -> list[Fault]:
     """Logs that are not logrotate's: containers and the journal."""
-    faults: list[Fault] = []
-    if seen.engine is not None:
-        if seen.engine.error:
-            faults.append(
-                Fault(
-                    "docker-unbounded",
-                    UNKNOWN,
-                    "docker",
-                    f"the Docker engine does not answer: {seen.engine.error}",
-                )
-            )
-        for one in seen.engine.containers:
-            if one.limited:
-                continue
-            octets = one.octets or 0
-            level = OK
-            if octets >= 10 * big or octets >= 10 << 30:
-                level = CRITICAL
-            elif octets >= big or seen.engine.limited_by_default:
-                level = WARNING
-            late = "; daemon.json has max-size, but it holds only for containers made later"
-            faults.append(
-                Fault(
-                    "docker-unbounded",
-                    level,
-                    one.name,
-                    f"container {safe(one.name)}: its json-file log has no max-size"
-                    + (f" ({units.say_size(octets)})" if one.octets is not None else "")
-                    + (late if seen.engine.limited_by_default else ""),
-                    (one.path,),
-                    (),
-                    f"docker inspect -f '{{{{.HostConfig.LogConfig}}}}' {safe(one.name)}",
-                    octets,
-                )
-            )
+    faults = containers(seen.engine, big) if seen.engine is not None else []
     kept = seen.journal
     if kept.limit is not None and kept.filesystem and kept.limit > kept.filesystem:
         faults.append(
@@ -2584,6 +2582,8 @@ def plan(
 @guarded
 def main() -> None:
     """Console script."""
+    # With a hundred thousand logs the collector would look at every one of them again and again.
+    gc.disable()
     plan(options().parse_args()).main()
 
 

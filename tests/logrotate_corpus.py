@@ -1,7 +1,7 @@
 """Collect the /etc/logrotate.d files of Debian packages, which we may read but not redistribute.
 
 python3 tests/logrotate_corpus.py DIRECTORY          about two dozen well-known packages
-python3 tests/logrotate_corpus.py --all DIRECTORY    all that apt-file knows (about 330 files, 100 MB)
+python3 tests/logrotate_corpus.py --all DIRECTORY    all that apt-file knows (100 MB)
 """
 
 from __future__ import annotations

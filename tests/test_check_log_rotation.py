@@ -18,7 +18,6 @@ from contract import Case
 from sides.log_rotation import DAY, Machine
 
 
-
 def contract_case(tmp_path: Path) -> Case:
     """An ordinary run: a configuration of its own, with a log whose name is hostile."""
     logs = tmp_path / "logs|x"
@@ -27,7 +26,15 @@ def contract_case(tmp_path: Path) -> Case:
     config = tmp_path / "logrotate.conf"
     config.write_text(f'daily\nrotate 3 # x\n"{logs}/*.log" {{\n}}\n')
     return Case(
-        ["--config", str(config), "--log-dir", str(logs), "--logrotate-version", "3.21", "--no-docker"]
+        [
+            "--config",
+            str(config),
+            "--log-dir",
+            str(logs),
+            "--logrotate-version",
+            "3.21",
+            "--no-docker",
+        ]
     )
 
 
@@ -651,6 +658,56 @@ def test_a_journal_limit_that_is_larger_than_the_file_system_bounds_nothing(
     assert machine.codes() == {}
     machine.log(f"journal/{'a' * 32}/system.journal", size=BIG)
     assert machine.codes() == {"journald-unbounded": "warning"}
+
+
+# Containers
+
+
+def inspected(name: str, driver: str, **config: str) -> dict[str, object]:
+    """What the engine's API says of a container, as far as its log is concerned."""
+    return {
+        "Name": f"/{name}",
+        "LogPath": "",
+        "HostConfig": {
+            "LogConfig": {
+                "Type": driver,
+                "Config": {k.replace("_", "-"): v for k, v in config.items()},
+            }
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("container", "limited"),
+    [
+        (inspected("a", "json-file"), False), (inspected("a", "json-file", max_file="3"), False),
+        (inspected("a", "json-file", max_size="10m"), True), (inspected("a", "local"), True),
+        (inspected("a", "journald"), True), ({}, True),
+    ],
+)  # fmt: skip
+def test_only_a_json_file_log_without_a_size_is_unlimited(
+    container: dict[str, object], limited: bool
+) -> None:
+    assert check_log_rotation._container(container).limited is limited
+
+
+@pytest.mark.parametrize(
+    ("octets", "by_default", "state"),
+    [
+        (12 << 30, False, "critical"),
+        (BIG, False, "warning"),
+        (1000, False, "ok"),
+        (1000, True, "warning"),
+    ],
+)
+def test_an_unlimited_container_log_alarms_by_its_size_or_when_it_escaped_the_default(
+    machine: Machine, octets: int, by_default: bool, state: str
+) -> None:
+    engine = check_log_rotation.Engine(
+        (check_log_rotation.Container("web", "json-file", False, octets, "/x"),), by_default
+    )
+    faults = check_log_rotation.containers(engine, 100 << 20)
+    assert [(one.code, str(one.state)) for one in faults] == [("docker-unbounded", state)]
 
 
 # Options

@@ -23,7 +23,9 @@ MUTANTS = 250
 def test_nearly_all_readings_equal_those_of_logrotate(capsys: pytest.CaptureFixture[str]) -> None:
     logrotate = shutil.which("logrotate", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     if logrotate is None or os.geteuid() != 0:
-        pytest.skip("logrotate is not installed, or this is not root: the live tests make up for it")
+        pytest.skip(
+            "logrotate is not installed, or this is not root: the live tests make up for it"
+        )
     files = [str(ROOT / "tests/data/log_rotation")]
     files += ["/etc/logrotate.d"] if Path("/etc/logrotate.d").is_dir() else []
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""The reading of logrotate's language: real mismatches that became fixtures, and no way to break it."""
+"""Logrotate's language: real mismatches that became fixtures, and no way to break it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ class World:
 
 
 def read(text: str, at: grammar.Version = V321, logs: tuple[str, ...] = ()) -> grammar.Reading:
-    return grammar.read("/main", World({"/main": text.encode("utf-8", "surrogateescape")}, logs), at)
+    return grammar.read(
+        "/main", World({"/main": text.encode("utf-8", "surrogateescape")}, logs), at
+    )
 
 
 def patterns(text: str, at: grammar.Version = V321) -> list[str]:
@@ -154,7 +156,9 @@ def test_a_mode_that_is_none_is_an_error_since_3_22() -> None:
 def test_a_bad_file_fails_the_run_only_since_3_22() -> None:
     world = World({"/d/a": b"/a {\n}\n"})
     world.source = lambda path: (  # type: ignore[method-assign]
-        Source("directory") if path == "/d" else Source("file", mode=0o664, size=7, text=b"/a {\n}\n")
+        Source("directory")
+        if path == "/d"
+        else Source("file", mode=0o664, size=7, text=b"/a {\n}\n")
     )
     assert grammar.read("/d", world, V321).failed is False
     assert grammar.read("/d", world, (3, 22, 0)).failed is True
@@ -164,8 +168,15 @@ def test_names_on_the_taboo_list_are_not_read_and_vim_s_dot_files_are() -> None:
     text = b"/%s {\n}\n"
     names = ("a.bak", "b~", "c.old", ".d.swp", "e.dpkg-old", "f")
     world = World({f"/d/{name}": text % name.encode() for name in names})
-    assert [one.files[0] for one in grammar.read("/d", world, V321).stanzas] == ["/.d.swp", "/c.old", "/f"]
-    assert [one.files[0] for one in grammar.read("/d", world, (3, 22, 0)).stanzas] == ["/.d.swp", "/f"]
+    assert [one.files[0] for one in grammar.read("/d", world, V321).stanzas] == [
+        "/.d.swp",
+        "/c.old",
+        "/f",
+    ]
+    assert [one.files[0] for one in grammar.read("/d", world, (3, 22, 0)).stanzas] == [
+        "/.d.swp",
+        "/f",
+    ]
 
 
 def test_a_duplicate_costs_the_rest_of_its_glob() -> None:
@@ -180,9 +191,9 @@ def test_a_duplicate_costs_the_rest_of_its_glob() -> None:
 
 PIECES = st.sampled_from(
     [
-        "/a {", "}", "{", "\n", " ", "daily", "rotate 5", "rotate x", "size 1k", "# c", "postrotate",
-        "endscript", "tabooext + .x", "'", '"', "\\", "\r", "\0", "=", "su root root",
-        "create 640", "weekly 3", "weekly x", "~/x", "olddir old", "\ufeff", "missingok", "compresscmd /bin/xz",
+        "/a {", "}", "{", "\n", " ", "daily", "rotate 5", "rotate x", "size 1k", "# c",
+        "postrotate", "endscript", "tabooext + .x", "'", '"', "\\", "\r", "\0", "=", "su root root", "create 640",
+        "weekly 3", "weekly x", "~/x", "olddir old", "\ufeff", "missingok", "compresscmd /bin/xz",
     ]
 )  # fmt: skip
 
@@ -214,8 +225,9 @@ def test_what_includes_itself_ends() -> None:
 @pytest.mark.parametrize(
     ("pattern", "name", "fits"),
     [
-        ("*.log", "a.log", True), ("*.log", ".a.log", False), ("?[!b]", "ab", False), ("[^b]x", "ax", True),
-        ("[[:digit:]]*", "7up", True), (r"\*", "*", True), (r"\*", "a", False), ("[a-c]", "b", True),
+        ("*.log", "a.log", True), ("*.log", ".a.log", False), ("?[!b]", "ab", False),
+        ("[^b]x", "ax", True), ("[[:digit:]]*", "7up", True), (r"\*", "*", True),
+        (r"\*", "a", False), ("[a-c]", "b", True),
         ("[]a]", "]", True), ("[", "[", True), ("a*b*c", "aXbYc", True), ("*", "", True),
     ],
 )  # fmt: skip
@@ -225,10 +237,14 @@ def test_globs_fit_as_the_c_library_has_them(pattern: str, name: str, fits: bool
 
 # The state file
 
+TOP = b"logrotate state -- version 2\n"
+
 
 def test_both_versions_of_the_state_file_are_read() -> None:
     one = state.parse(b'logrotate state -- version 1\n"/a" 2026-1-2\n')
-    two = state.parse(b'logrotate state -- version 2\n"/a b" 2026-1-2-3:4:5\n"/q\\"\\n" 2026-1-2-3:0:0\n')
+    two = state.parse(
+        b'logrotate state -- version 2\n"/a b" 2026-1-2-3:4:5\n"/q\\"\\n" 2026-1-2-3:0:0\n'
+    )
     assert one.entries["/a"].when == datetime(2026, 1, 2)
     assert two.entries["/a b"] == state.Entry(datetime(2026, 1, 2, 3, 4, 5))
     assert two.entries['/q"\n'].placeholder
@@ -238,9 +254,9 @@ def test_both_versions_of_the_state_file_are_read() -> None:
     ("content", "line"),
     [
         (b"\0\0\0\0", 1), (b"logrotate state -- version 3\n", 1),
-        (b'logrotate state -- version 2\n"/a" 2026-1-1-0:0:1\n"/b" 1812-1-1-0:0:0\n"/c" 2026-1-1-0:0:1\n', 3),
-        (b'logrotate state -- version 2\n"/a" 2026-13-1-0:0:0\n', 2), (b"logrotate state -- version 2\nnonsense\n", 2),
-        (b'logrotate state -- version 2\n"/a" 2026-1-1-0:0:0', 2),
+        (TOP + b'"/a" 2026-1-1-0:0:1\n"/b" 1812-1-1-0:0:0\n"/c" 2026-1-1-0:0:1\n', 3),
+        (TOP + b'"/a" 2026-13-1-0:0:0\n', 2), (TOP + b"nonsense\n", 2),
+        (TOP + b'"/a" 2026-1-1-0:0:0', 2),
     ],
 )  # fmt: skip
 def test_a_damaged_state_file_is_read_up_to_the_damage(content: bytes, line: int) -> None:
@@ -272,7 +288,16 @@ def test_when_a_log_s_turn_comes(criterion: str, last: datetime, due: datetime) 
 
 def test_the_names_of_rotated_logs(tmp_path: Any) -> None:
     names = sorted(
-        ["a.log", "a.log.1", "a.log.2.gz", "a.log-20261120", "a.log-20261119.gz", "a.logger.1", "b.log.1", "a.log.bak"]
+        [
+            "a.log",
+            "a.log.1",
+            "a.log.2.gz",
+            "a.log-20261120",
+            "a.log-20261119.gz",
+            "a.logger.1",
+            "b.log.1",
+            "a.log.bak",
+        ]
     )
     stanza = read("/l/a.log {\n dateext\n}\n").stanzas[0]
     assert plan.siblings("/l/a.log", stanza.settings, names) == [

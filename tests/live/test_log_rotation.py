@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Callable
 
-import logrotate_corpus
 import nagiosplugin
 import pytest
 
+import logrotate_corpus
 from conftest import ROOT
 from sides.log_rotation import DAY, Machine
 
@@ -25,7 +25,8 @@ pytestmark = pytest.mark.live
 
 WRITER = """
 import os, sys, time
-log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | (os.O_APPEND if sys.argv[2] == "append" else 0), 0o644)
+append = os.O_APPEND if sys.argv[2] == "append" else 0
+log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | append, 0o644)
 end = time.time() + 60
 while time.time() < end:
     os.write(log, b"x" * 65536)
@@ -34,7 +35,7 @@ while time.time() < end:
 
 
 class Lab(Machine):
-    """A machine whose logrotate is the real one, started by hand, and whose /proc is that of the host."""
+    """A machine with the real logrotate, started by hand, and real processes."""
 
     def __init__(self, where: Path) -> None:
         version = subprocess.run(
@@ -143,8 +144,13 @@ def test_a_rotation_that_failed_is_found_although_the_state_file_says_it_worked(
     lab.stanza("app", "daily", "rotate 3", glob="LOG/app/app.log")
     lab.log("app/app.log")
     lab.log("app/app.log.1")
-    script = 'mount --make-rprivate / && mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
-    ran = lab.rotate("-f", prefix=("unshare", "-m", "sh", "-c", script, "sh", str(lab.logs / "app")))
+    script = (
+        'mount --make-rprivate / && mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" '
+        '&& shift && exec "$@"'
+    )
+    ran = lab.rotate(
+        "-f", prefix=("unshare", "-m", "sh", "-c", script, "sh", str(lab.logs / "app"))
+    )
     assert ran.returncode == 1, ran
     assert "app.log" in lab.status.read_text()
     # As the next days see it: the date is fresh, and what should prove it is old.
@@ -192,8 +198,10 @@ def test_without_root_it_says_what_it_could_not_see(lab: Lab, tmp_path: Path) ->
         [
             "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
             "/usr/bin/python3", str(tmp_path / "checks/check_log_rotation.py"),
-            "--config", str(lab.etc / "logrotate.conf"), "--state-file", str(lab.status), "--log-dir", str(lab.logs),
-            "--ignore", "schedule-dead", "--ignore", "run-old", "--state-dir", str(history), "--no-docker", "-v",
+            "--config", str(lab.etc / "logrotate.conf"), "--state-file", str(lab.status),
+            "--log-dir", str(lab.logs),
+            "--ignore", "schedule-dead", "--ignore", "run-old", "--state-dir", str(history),
+            "--no-docker", "-v", "-t", "60s",
         ],
         capture_output=True, text=True, check=False, env=lab.env(),
     )  # fmt: skip
@@ -217,8 +225,8 @@ def test_the_reading_equals_logrotate_s_on_debian_s_own_files(
     files = [str(where), str(ROOT / "tests/data/log_rotation"), "/etc/logrotate.d"]
     ran = subprocess.run(
         [
-            sys.executable, str(ROOT / "tests/logrotate_agreement.py"), "--json", "--mutants", "600",
-            "--seed", "2", *files,
+            sys.executable, str(ROOT / "tests/logrotate_agreement.py"), "--json",
+            "--mutants", "600", "--seed", "2", *files,
         ],
         capture_output=True, text=True, check=False, env=lab_env(),
     )  # fmt: skip

@@ -28,8 +28,7 @@ def has_magic(pattern: str) -> bool:
 
 
 def _bracket(pattern: str, start: int) -> tuple[str, int] | None:
-    """The regex of the bracket that opens at `start`, and where it ends; None: a literal.
-    """
+    """The regex of the bracket that opens at `start`, and where it ends; None: a literal."""
     at = start + 1
     negated = at < len(pattern) and pattern[at] in "!^"
     at += negated

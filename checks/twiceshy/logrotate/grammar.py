@@ -303,8 +303,7 @@ def _taboo(at: Version) -> list[str]:
 
 
 def _c_number(text: str, unsigned: bool = False, bits: int = 64) -> tuple[int, str]:
-    """strtol/strtoul with base 0: the value, clamped as C clamps it, and what is left of the text.
-    """
+    """strtol/strtoul with base 0: the value, clamped as in C, and what is left of the text."""
     found = re.match(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9A-Fa-f]+|0[0-7]*|[1-9][0-9]*)", text)
     if not found:
         return 0, text
@@ -1470,8 +1469,7 @@ def _comment(value: str) -> str:
 
 
 def read(path: str, world: World, at: Version) -> Reading:
-    """Read a configuration as logrotate of this version would, started by root with this argument.
-    """
+    """Read a configuration as logrotate of this version would, started by root with `path`."""
     reader = _Reader(world, at)
     failed = reader.path(path, reader.globals)
     return Reading(
