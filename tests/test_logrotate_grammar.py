@@ -192,8 +192,9 @@ def test_a_duplicate_costs_the_rest_of_its_glob() -> None:
 PIECES = st.sampled_from(
     [
         "/a {", "}", "{", "\n", " ", "daily", "rotate 5", "rotate x", "size 1k", "# c",
-        "postrotate", "endscript", "tabooext + .x", "'", '"', "\\", "\r", "\0", "=", "su root root", "create 640",
-        "weekly 3", "weekly x", "~/x", "olddir old", "\ufeff", "missingok", "compresscmd /bin/xz",
+        "postrotate", "endscript", "tabooext + .x", "'", '"', "\\", "\r", "\0", "=",
+        "su root root", "create 640", "weekly 3", "weekly x", "~/x", "olddir old", "\ufeff",
+        "missingok", "compresscmd /bin/xz",
     ]
 )  # fmt: skip
 

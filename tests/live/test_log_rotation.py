@@ -1,4 +1,4 @@
-"""Real rotations, real writers, real refusals; and the agreement with logrotate on Debian's files."""
+"""Real rotations, writers and refusals; and agreement with logrotate on Debian's files."""
 
 from __future__ import annotations
 
