@@ -1831,7 +1831,10 @@ def _missed(one: Turn, seen: Seen, memory: Memory, warn_age: float) -> Fault | N
         and due is not None
         and entry.when < due
         and not (settings.minsize or settings.minage or not settings.ifempty)
-        and seen.state.written > due.timestamp() + SLACK
+        and all(
+            turn.has_come(settings, entry.when, datetime.fromtimestamp(run), seen.version)
+            for run in (seen.state.written, seen.state.written - SLACK)
+        )
     ):
         return Fault(
             "overdue",

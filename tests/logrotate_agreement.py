@@ -101,7 +101,9 @@ def made_up_state(now: float) -> bytes:
     for directory, _, files in os.walk("/var/log"):
         for name in files:
             if dice.random() < 0.7:
-                when = datetime.fromtimestamp(now - dice.choice((600, 90000, 700000, 4e6, -2e5)))
+                when = datetime.fromtimestamp(
+                    now - dice.choice((600, 90000, 172800, 5 * 86400, 700000, 4e6, -2e5))
+                )
                 stamp = (
                     f"{when.year}-{when.month}-{when.day}-{when.hour}:{when.minute}:{when.second}"
                 )

@@ -287,6 +287,24 @@ def test_when_a_log_s_turn_comes(criterion: str, last: datetime, due: datetime) 
     assert plan.next_turn(stanza.settings, last, V321) == due
 
 
+@pytest.mark.parametrize(
+    ("criterion", "now", "comes"),
+    [
+        ("weekly", datetime(2026, 11, 22, 0, 5), True),
+        ("weekly", datetime(2026, 11, 23, 0, 5), False),
+        ("weekly", datetime(2026, 11, 25, 0, 5), True),
+        ("monthly", datetime(2026, 11, 30, 0, 5), False),
+        ("monthly", datetime(2026, 12, 3, 0, 5), True),
+        ("daily", datetime(2026, 11, 18, 23, 59), False),
+    ],
+)
+def test_a_weekday_that_was_slept_through_does_not_count(
+    criterion: str, now: datetime, comes: bool
+) -> None:
+    stanza = read(f"/a {{\n {criterion}\n}}\n").stanzas[0]
+    assert plan.has_come(stanza.settings, datetime(2026, 11, 18, 6, 30), now, V321) is comes
+
+
 def test_the_names_of_rotated_logs(tmp_path: Any) -> None:
     names = sorted(
         [

@@ -98,6 +98,32 @@ def next_turn(settings: Settings, last: datetime, at: Version) -> datetime | Non
     return None
 
 
+def has_come(settings: Settings, last: datetime, now: datetime, at: Version) -> bool:
+    """Whether a run at `now` rotates by time; a Sunday that was slept through does not count."""
+    fields = 5 if at > (3, 22, 0) else 4
+    if last.timetuple()[:fields] == now.timetuple()[:fields]:
+        return False
+    days = (now.date() - last.date()).days
+    tomorrow = now + timedelta(days=1)
+    if settings.criterion == "hourly":
+        return last.timetuple()[:4] != now.timetuple()[:4]
+    if settings.criterion == "minutes":
+        return (now - last).total_seconds() // 60 > settings.minutes
+    if settings.criterion == "daily":
+        return days != 0
+    if settings.criterion == "weekly":
+        if at < (3, 12, 0):
+            earlier = now.isoweekday() % 7 < last.isoweekday() % 7
+            return earlier or now - last > timedelta(days=7)
+        return days >= 7 or (days >= 1 and now.isoweekday() % 7 == settings.weekday)
+    if settings.criterion == "monthly":
+        if not settings.monthday:
+            return (now.year, now.month) != (last.year, last.month)
+        is_day = now.day == settings.monthday or tomorrow.month != now.month
+        return days >= 31 or (days >= 1 and is_day)
+    return settings.criterion == "yearly" and now.year != last.year
+
+
 def decide(
     stanza: Stanza,
     log: Log,
@@ -145,8 +171,11 @@ def decide(
     elif rotated - now > timedelta(hours=25):
         decision = Decision(ROTATE, "state-future", "its last rotation lies in the future", due)
     else:
-        assert due is not None
-        if now < due:
+        if not has_come(settings, rotated, now, at):
+            if due is not None and due <= now:
+                # The day itself was slept through: the next one counts.
+                later = (now.replace(hour=0, minute=0) + timedelta(days=n) for n in range(1, 40))
+                due = next((day for day in later if has_come(settings, rotated, day, at)), due)
             return Decision(WAIT, "", f"{settings.criterion}, last {rotated:%Y-%m-%d %H:%M}", due)
         if settings.minsize and log.size < settings.minsize:
             return Decision(WAIT, "", f"smaller than minsize {settings.minsize}", due)
