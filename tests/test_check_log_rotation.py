@@ -62,7 +62,7 @@ def test_a_host_whose_logs_are_all_rotated_is_fine(machine: Machine) -> None:
     machine.state({"app.log": 7 * 3600})
     check = machine.check()
     assert check.exitcode == 0
-    assert check.summary_str == (
+    assert check.findings[0].text == (
         "1 logs of 1 stanzas are rotated as intended, last run 7h ago by "
         f"{machine.etc}/cron.daily/logrotate"
     )
@@ -73,7 +73,7 @@ def test_the_outage_of_2014_is_critical_at_the_first_look(machine: Machine) -> N
     log = machine.log("player.log", size=BIG, age=1)
     check = machine.check()
     assert check.exitcode == 2
-    assert check.summary_str == (
+    assert check.findings[0].text == (
         f"{log} (200MiB) will not be rotated: {machine.etc}/logrotate.d/player:3: `rotate 7 # "
         f"one week`: "
         "not a number (logrotate takes no comment behind a value), and logrotate drops the stanza"
@@ -86,7 +86,7 @@ def test_the_second_look_knows_how_fast_the_lost_log_grows(machine: Machine) -> 
     machine.log("player.log", size=BIG, age=1)
     machine.check()
     machine.log("player.log", size=3 * BIG, age=-300)
-    assert "600MiB, growing 4.7GiB an hour" in machine.check(later=300).summary_str
+    assert "600MiB, growing 4.7GiB an hour" in machine.check(later=300).findings[0].text
 
 
 # The scenario table. L numbers are those of the facts.
@@ -121,8 +121,8 @@ def test_an_error_above_the_include_loses_everything(machine: Machine) -> None:
     machine.log("app.log")
     check = machine.check()
     assert check.exitcode == 2
-    assert "and all that follows is lost, included files too" in check.summary_str
-    assert str(machine.logs / "app.log") in check.summary_str
+    assert "and all that follows is lost, included files too" in check.findings[0].text
+    assert str(machine.logs / "app.log") in check.findings[0].text
 
 
 def test_a_bad_weekday_loses_the_rest_of_the_file(machine: Machine) -> None:
@@ -136,7 +136,7 @@ def test_a_bad_weekday_loses_the_rest_of_the_file(machine: Machine) -> None:
         machine.log(f"{name}.log")
     check = machine.check()
     assert check.exitcode == 2
-    assert "(+2 logs)" in check.summary_str
+    assert "(+2 logs)" in check.findings[0].text
 
 
 @pytest.mark.parametrize("size", ["10MB", "50m", "1.5G", "5T"])
@@ -153,8 +153,8 @@ def test_a_misspelt_directive_falls_back_in_silence(machine: Machine) -> None:
     machine.log("app.log")
     check = machine.check()
     assert check.exitcode == 1
-    assert "'dailly' is no directive" in check.summary_str
-    assert "meant is perhaps `daily`" in check.summary_str
+    assert "'dailly' is no directive" in check.findings[0].text
+    assert "meant is perhaps `daily`" in check.findings[0].text
 
 
 def test_a_missing_brace_between_two_stanzas_loses_both(machine: Machine) -> None:
@@ -176,7 +176,7 @@ def test_a_duplicate_loses_the_rest_of_its_glob(machine: Machine) -> None:
     two(machine, "LOG/b.log {\n daily\n}\n", "LOG/*.log {\n daily\n}\n", a=10, b=10, c=10)
     check = machine.check()
     assert machine.codes() == {"config-duplicate": "critical"}
-    assert check.summary_str.startswith(f"{machine.logs}/c.log")
+    assert check.findings[0].text.startswith(f"{machine.logs}/c.log")
 
 
 def test_ignoreduplicates_helps_in_the_first_stanza_and_not_in_the_second(machine: Machine) -> None:
@@ -269,7 +269,7 @@ def test_maxsize_is_void_when_the_schedule_is_slower_than_the_log(machine: Machi
     machine.log("app.log", size=BIG)
     check = machine.check()
     assert machine.codes() == {"schedule-too-slow": "warning"}
-    assert "logrotate runs only every 1d" in check.summary_str
+    assert "logrotate runs only every 1d" in check.findings[0].text
     machine.log("app.log", size=1000)
     assert machine.codes() == {}
 
@@ -346,7 +346,7 @@ def test_no_run_for_ten_days_is_critical(machine: Machine) -> None:
     machine.state({}, ran=10 * DAY)
     check = machine.check()
     assert machine.codes() == {"run-old": "critical"}
-    assert "has not completed a run for 10d (limit 8d)" in check.summary_str
+    assert "has not completed a run for 10d (limit 8d)" in check.findings[0].text
 
 
 def test_three_days_without_a_run_are_a_warning(machine: Machine) -> None:
@@ -359,19 +359,19 @@ def test_without_a_cron_daemon_nothing_will_run(machine: Machine) -> None:
     check = machine.check()
     assert machine.codes() == {"schedule-dead": "critical"}
     assert (
-        check.summary_str
+        check.findings[0].text
         == "logrotate will not run: no cron daemon is running, the last run was 7h ago"
     )
 
 
 def test_a_cron_script_that_is_not_executable_will_not_run(machine: Machine) -> None:
     machine.script.chmod(0o644)
-    assert "is not executable" in machine.check().summary_str
+    assert "is not executable" in machine.check().findings[0].text
 
 
 def test_a_dot_in_the_name_of_the_cron_script_hides_it_from_run_parts(machine: Machine) -> None:
     machine.script.rename(machine.script.with_name("logrotate.sh"))
-    assert "run-parts passes over" in machine.check().summary_str
+    assert "run-parts passes over" in machine.check().findings[0].text
 
 
 def systemd(machine: Machine, calendar: str = "daily", service: str = "") -> Path:
@@ -401,9 +401,9 @@ def test_a_masked_timer_is_dead_although_the_cron_script_is_there(machine: Machi
     machine.state({}, ran=10 * DAY)
     check = machine.check()
     assert machine.codes() == {"schedule-dead": "critical"}
-    assert "is masked" in check.summary_str
-    assert "/etc/cron.daily/logrotate does nothing under systemd" in check.summary_str
-    assert "the last run was 10d ago" in check.summary_str
+    assert "is masked" in check.findings[0].text
+    assert "/etc/cron.daily/logrotate does nothing under systemd" in check.findings[0].text
+    assert "the last run was 10d ago" in check.findings[0].text
 
 
 def test_a_disabled_timer_is_dead(machine: Machine) -> None:
@@ -416,7 +416,7 @@ def test_a_laptop_on_battery_is_a_warning_after_two_days(machine: Machine) -> No
     machine.state({}, ran=50 * 3600)
     check = machine.check()
     assert machine.codes() == {"run-old": "warning"}
-    assert "not on battery" in check.summary_str
+    assert "not on battery" in check.findings[0].text
 
 
 def test_the_unit_s_hardening_makes_a_directory_read_only(machine: Machine) -> None:
@@ -483,7 +483,7 @@ def test_two_stars_are_one_level_only(machine: Machine) -> None:
         machine.log(name)
     check = machine.check()
     assert machine.codes() == {"no-recursion": "warning"}
-    assert "(+1 logs)" in check.summary_str
+    assert "(+1 logs)" in check.findings[0].text
 
 
 def test_a_numbered_copy_is_a_left_over_and_a_version_number_is_not(machine: Machine) -> None:
@@ -541,7 +541,7 @@ def test_a_big_growing_log_that_nobody_claims_is_a_warning(machine: Machine) -> 
     machine.log("mystery.log", size=BIG)
     check = machine.check()
     assert machine.codes() == {"uncovered": "warning"}
-    assert check.summary_str == (
+    assert check.findings[0].text == (
         f"{machine.logs}/mystery.log (200MiB) grows and nobody rotates it: no stanza claims it"
     )
 
@@ -586,7 +586,7 @@ def test_a_process_that_writes_to_the_rotated_file_is_named(
     keeps_open.append(rotated.open("ab"))
     check = machine.check()
     assert machine.codes() == {"writer-on-rotated": "critical"}
-    assert f"still writes to {rotated}" in check.summary_str
+    assert f"still writes to {rotated}" in check.findings[0].text
 
 
 def test_a_process_that_was_told_but_is_slow_is_fine(
@@ -610,7 +610,7 @@ def test_a_deleted_log_that_is_still_written_to_is_critical(
     path.unlink()
     check = machine.check()
     assert machine.codes() == {"deleted-held": "critical"}
-    assert "deleted: 200MiB that du does not show" in check.summary_str
+    assert "deleted: 200MiB that du does not show" in check.findings[0].text
     assert f"deleted_held={BIG}B" in check.output()
 
 
@@ -737,7 +737,7 @@ def test_the_story_of_one_log(machine: Machine) -> None:
     machine.log("app.log.1")
     machine.state({"app.log": 2 * DAY})
     check = machine.check("--explain", str(path))
-    text = check.output()
+    text = "\n".join([check.findings[0].text, *check.findings[0].more])
     assert check.exitcode == 0
     assert f"{path}: a run now would rotate: daily, last" in text
     assert f"stanza: {path} at {machine.etc}/logrotate.d/app:1" in text
@@ -760,7 +760,7 @@ def test_without_a_configuration_there_is_nothing_to_judge(machine: Machine) -> 
     (machine.etc / "logrotate.conf").unlink()
     check = machine.check()
     assert check.exitcode == 3
-    assert "cannot be read" in check.summary_str
+    assert "cannot be read" in check.findings[0].text
 
 
 def test_every_code_that_is_used_is_documented_and_every_documented_one_is_used() -> None:
