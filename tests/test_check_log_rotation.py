@@ -74,8 +74,8 @@ def test_the_outage_of_2014_is_critical_at_the_first_look(machine: Machine) -> N
     check = machine.check()
     assert check.exitcode == 2
     assert check.findings[0].text == (
-        f"{log} (200MiB) will not be rotated: {machine.etc}/logrotate.d/player:3: `rotate 7 # "
-        f"one week`: "
+        f"{log} (200MiB) will not be rotated: {machine.etc}/logrotate.d/player:3: "
+        "`rotate 7   # one week`: "
         "not a number (logrotate takes no comment behind a value), and logrotate drops the stanza"
     )
     assert check.output().count("\nNext: sed -n 3p ") == 1
