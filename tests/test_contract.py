@@ -119,7 +119,7 @@ def test_a_missing_library_is_unknown_with_its_name(script: Path, tmp_path: Path
         blocked = tmp_path / f"without-{library}"
         blocked.mkdir()
         (blocked / f"{library}.py").write_text(
-            f"raise ModuleNotFoundError('No module named {library!r}', name={library!r})\n"
+            f"raise ModuleNotFoundError({library!r}, name={library!r})\n"
         )
         done = ran(script, made, PYTHONPATH=str(blocked))
         told = understood(done.stdout)

@@ -119,12 +119,14 @@ class Lab:
 
     def __init__(self) -> None:
         self._left: contextlib.ExitStack = contextlib.ExitStack()
-        self.pid = 0
+        self.pid = 0  # of the systemd inside, as seen from here
+        self.traces: tuple[str, ...] = ()  # directories of this machine that end with the lab
 
     def __enter__(self) -> Lab:
         with contextlib.ExitStack() as left:
             directory = left.enter_context(tempfile.TemporaryDirectory(prefix="lab-"))
             groups = [left.enter_context(_cgroup(root)) for root in _hierarchies()]
+            self.traces = (directory, *groups)
             said = left.enter_context(open(f"{directory}/said", "w+", encoding="utf-8"))
             mountpoint = Path(directory, "lab")
             mountpoint.mkdir()

@@ -112,7 +112,7 @@ CASES = {
 SERVICES = [
     Service(
         f"{check}-{state}",
-        f"/opt/wrapper {check}-{state} {PLUGINS}/check_{check} {options}",
+        f"/opt/wrapper {check}-{state} {PLUGINS}/check_{check} -t 30s {options}",
     )
     for check, states in CASES.items()
     for state, options in states.items()

@@ -19,7 +19,6 @@ Modules are imported by `module` only when their supervisor runs here or is aske
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +74,7 @@ class Service:
     next: str = ""  # the command to type next
     on_demand: bool = False  # a socket, bus or timer starts it: only its crashes are restarts
     restarts_seconds: float | None = None  # `restarts` began to count at most this long ago
+    down_seconds: float | None = None  # since when it is not running, where that is known
     parent: str = ""  # of a plain process: "sh[812] (while :; do web; done)"
 
 
@@ -119,9 +119,7 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
 
 
 def module(name: str) -> Supervisor:
-    """The module of one supervisor, imported now. LookupError if there is none."""
-    if name not in PROGRAMS or not importlib.util.find_spec(f"{__name__}.{name}"):
-        raise LookupError(f"no supervisor is called {name!r}")
+    """The module of one supervisor, a key of PROGRAMS, imported now."""
     return cast(Supervisor, importlib.import_module(f"{__name__}.{name}"))
 
 

@@ -9,16 +9,16 @@ daemon that re-executes itself (haproxy -W, uwsgi reload) has not restarted.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
+from twiceshy.deadline import doing
+from twiceshy.options import Pattern
 from twiceshy.supervisors import BETWEEN, DOWN, UNSEEN, UP, Service
-
-if TYPE_CHECKING:
-    from twiceshy.options import Pattern
 
 PROC = Path("/proc")
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
@@ -138,6 +138,7 @@ class Watch:
     program: Pattern | None = None
     cmdline: Pattern | None = None
     uid: int | None = None
+    user: str = ""  # of a watch that names nothing but its owner
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,30 @@ def ourselves_and_our_callers(
         if any(program in word for word in process.cmdline):
             pids.add(process.pid)
     return pids
+
+
+def each_program(
+    watches: Sequence[Watch], processes: Mapping[int, Process], ourselves: Container[int]
+) -> list[Watch]:
+    """Watches of a user alone become one watch for each program among that user's roots."""
+    each: list[Watch] = []
+    for watch in watches:
+        if watch.pidfile or watch.program is not None or watch.cmdline is not None:
+            each.append(watch)
+            continue
+        own = [p for pid, p in processes.items() if p.uid == watch.uid and pid not in ourselves]
+        pids = {process.pid for process in own if process.comm not in SHELLS}
+        roots = {p.comm for p in own if p.pid in pids and p.ppid not in pids and p.cmdline}
+        each += [
+            Watch(f"{watch.user}.{comm}", program=exactly(comm), uid=watch.uid)
+            for comm in sorted(roots)
+        ] or [watch]
+    return each
+
+
+def exactly(name: str) -> Pattern:
+    """The pattern that matches one name only."""
+    return Pattern(name, re.compile(re.escape(name) + r"\Z"))
 
 
 def _matches(
@@ -344,5 +369,5 @@ def _started_by(process: Process, processes: Mapping[int, Process]) -> str:
 
 
 def _pidfile(path: str) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with doing(f"reading pid file {path}"), open(path, errors="replace") as file:
         return file.read(64)

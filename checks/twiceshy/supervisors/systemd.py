@@ -53,8 +53,12 @@ NO_JOURNAL = (
     "the journal may not be read, so exit statuses and restarts before the first look are unseen: "
     "add the check's user to group systemd-journal"
 )
+KEEPS_NONE = (
+    "this host keeps no journal, so exit statuses and restarts before the first look are unseen: "
+    "systemd-journald is not running"
+)
 RECORDS = 6000  # at most so many lines of the journal a run; about 1 MB and 60 ms
-SUSPECTS = 3  # services whose own log lines are asked for together with the records
+SUSPECTS = 5  # services whose own log lines are asked for together with the records
 
 PROPERTIES = (
     "Id,LoadState,LoadError,ActiveState,SubState,Result,NRestarts,InvocationID,MainPID,"
@@ -152,8 +156,14 @@ def seen(properties: Mapping[str, str], monotonic_us: int) -> Service:
         last_exit=last_exit(properties) if state in (BETWEEN, GAVE_UP) else "",
         reason=_reason(properties, state, restarts),
         next=f"journalctl -u {name} -n 50",
+        down_seconds=_since(properties, monotonic_us) if state in (BETWEEN, GAVE_UP) else None,
         on_demand=bool(properties.get("TriggeredBy") or properties.get("BusName")),
     )
+
+
+def _since(properties: Mapping[str, str], monotonic_us: int) -> float | None:
+    changed_us = _number(properties.get("StateChangeTimestampMonotonic", ""))
+    return max(0.0, (monotonic_us - changed_us) / 1e6) if changed_us else None
 
 
 def _reason(properties: Mapping[str, str], state: str, restarts: int | None) -> str:
@@ -217,11 +227,19 @@ class _Life:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A log line of a service, and the life that wrote it."""
+
+    invocation: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Told:
     """What the journal tells."""
 
     lives: Mapping[str, tuple[Ended, ...]] = field(default_factory=dict)  # by unit, oldest first
-    lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by unit, newest last
+    lines: Mapping[str, tuple[Line, ...]] = field(default_factory=dict)  # by unit, newest last
     oldest_us: int | None = None  # monotonic, of the oldest record returned
     records: int = 0
 
@@ -234,7 +252,7 @@ def parse_journal(text: str, monotonic_us: int, boot: str) -> Told:
     after a success is a loop of clean exits; a success that nobody restarts is nobody's crash.
     """
     lives: dict[str, dict[str, _Life]] = {}
-    lines: dict[str, list[str]] = {}
+    lines: dict[str, list[Line]] = {}
     oldest, records = None, 0
     for line in text.splitlines():
         try:
@@ -253,7 +271,10 @@ def parse_journal(text: str, monotonic_us: int, boot: str) -> Told:
                 life = lives.setdefault(unit, {}).setdefault(invocation, _Life())
                 _note(life, message, record, at)
         elif isinstance(record.get("_SYSTEMD_UNIT"), str):
-            lines.setdefault(record["_SYSTEMD_UNIT"], []).append(_message(record.get("MESSAGE")))
+            line_of = Line(
+                str(record.get("_SYSTEMD_INVOCATION_ID", "")), _message(record.get("MESSAGE"))
+            )
+            lines.setdefault(record["_SYSTEMD_UNIT"], []).append(line_of)
     ended = {
         unit: tuple(
             _ended(life, monotonic_us)
@@ -347,6 +368,9 @@ def _number(text: str) -> int | None:
 def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = None) -> list[Place]:
     """The system manager, if it is pid 1 of this host (or container)."""
     first = process.read(1, proc) if processes is None else processes.get(1)
+    if first is None and proc == process.PROC:
+        # hidepid= hides pid 1 from other users; this is how sd_booted(3) knows.
+        return [Place(NAME, "system", 1)] if os.path.isdir("/run/systemd/system") else []
     return [Place(NAME, "system", 1)] if first and first.comm == "systemd" else []
 
 
@@ -395,7 +419,12 @@ def look(
         return []
     if not may_read_journal(journals):
         # With no counts and no deaths there is nothing to be sorry about.
-        return [replace(service, unseen=NO_JOURNAL) for service in services.values()]
+        # The directories below are for the journal's group, as are the files.
+        why = NO_JOURNAL if any(map(os.path.isdir, journals)) else KEEPS_NONE
+        return [
+            replace(service, unseen=why, next=f"sudo {service.next}")
+            for service in services.values()
+        ]
     suspects = _suspects(services.values(), window) if log_lines else []
     told = _ask_journal(ask, now.boot, window, suspects, monotonic_us)
     if told is not None and told.records >= RECORDS and suspects:
@@ -438,7 +467,7 @@ def _ask_journal(
     argv = [
         "journalctl", "-q", "-o", "json", "-n", str(RECORDS), f"--since=-{int(window) + 1}s",
         "--output-fields=MESSAGE_ID,UNIT,INVOCATION_ID,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,"
-        "_PID,_BOOT_ID,_SYSTEMD_UNIT" + (",MESSAGE" if suspects else ""),
+        "_PID,_BOOT_ID,_SYSTEMD_UNIT" + (",_SYSTEMD_INVOCATION_ID,MESSAGE" if suspects else ""),
         f"_BOOT_ID={boot}", "_PID=1", *(f"MESSAGE_ID={message}" for message in MESSAGES),
     ]  # fmt: skip
     for name in suspects:
@@ -479,14 +508,25 @@ def _reach(
 
 def _with_lives(service: Service, told: Told, reach: float, log_lines: int) -> Service:
     lives = told.lives.get(long(service.name), ())
+    if service.state == BETWEEN and lives and lives[-1].kind == BY_HAND:
+        # A success that waits for its restart; the record of that restart is still to come.
+        lives = (*lives[:-1], replace(lives[-1], kind=CLEAN, cause="exit status 0"))
     crashes = [life for life in lives if life.kind in (CRASH, CLEAN)]
     last = service.last_exit or (crashes[-1].cause if crashes else "")
-    lines = [line for line in told.lines.get(long(service.name), ()) if line.strip()]
+    lines = last_words(told.lines.get(long(service.name), ()), service)
     return replace(
         service,
         history=lives,
         history_seconds=reach,
         exact=True,
         last_exit=last,
-        log=tuple(lines[-log_lines:]) if log_lines else (),
+        log=lines[-log_lines:] if log_lines else (),
     )
+
+
+def last_words(lines: Sequence[Line], service: Service) -> tuple[str, ...]:
+    """What the dead have said; the greetings of the life that runs only if they said nothing."""
+    prefix = long(service.name) + ": "  # of what systemd's child says before it is the program
+    dead = [line for line in lines if line.invocation != service.incarnation]
+    texts = [line.text for line in dead or lines if line.text.strip()]
+    return tuple(text[len(prefix) :] if text.startswith(prefix) else text for text in texts)
