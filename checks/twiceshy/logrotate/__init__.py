@@ -1,0 +1,1 @@
+"""logrotate as it is: its language, what it would do with a log and why not, its state file."""

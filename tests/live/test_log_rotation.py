@@ -1,0 +1,244 @@
+"""Real rotations, writers and refusals; and agreement with logrotate on Debian's files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Callable
+
+import nagiosplugin
+import pytest
+
+import logrotate_corpus
+from conftest import ROOT
+from sides.log_rotation import DAY, Machine
+
+pytestmark = pytest.mark.live
+
+WRITER = """
+import os, sys, time
+append = os.O_APPEND if sys.argv[2] == "append" else 0
+log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | append, 0o644)
+end = time.time() + 60
+while time.time() < end:
+    os.write(log, b"x" * 65536)
+    time.sleep(0.02)
+"""
+
+
+class Lab(Machine):
+    """A machine with the real logrotate, started by hand, and real processes."""
+
+    def __init__(self, where: Path) -> None:
+        version = subprocess.run(
+            ["logrotate", "--version"], capture_output=True, text=True, check=False, env=self.env()
+        )
+        found = re.search(r"\d+\.\d+\.\d+", version.stdout + version.stderr)
+        assert found
+        super().__init__(where, found[0])
+        self.status = self.root / "var/lib/logrotate/status"
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    @staticmethod
+    def env() -> dict[str, str]:
+        return {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"}
+
+    def rotate(self, *more: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*prefix, "logrotate", *more, "-s", str(self.status), str(self.etc / "logrotate.conf")],
+            capture_output=True, text=True, check=False, env=self.env(),
+        )  # fmt: skip
+
+    def writer(self, path: Path, how: str = "append") -> int:
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path), how])
+        self.started.append(process)
+        self.process(process.pid, "writer", real=process.pid)
+        self.until(lambda: path.exists() and path.stat().st_size > 0)
+        return process.pid
+
+    def until(self, true: Callable[[], Any]) -> None:
+        end = time.monotonic() + 20
+        while not true():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    def remember_it_an_hour_ago(self) -> None:
+        """The state file as if the last rotation had been an hour earlier."""
+        before = datetime.now() - timedelta(hours=1)
+        stamp = f"{before.year}-{before.month}-{before.day}-{before.hour}:{before.minute}:1"
+        text = re.sub(r'(" )\S+$', rf"\g<1>{stamp}", self.status.read_text(), flags=re.MULTILINE)
+        self.status.write_text(text)
+
+    def seen(self, *more: str) -> dict[str, str]:
+        self.now = time.time()
+        return self.codes(*more)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, needs: Any) -> Iterator[Lab]:
+    needs("logrotate", "unshare", "mount")
+    made = Lab(tmp_path)
+    made.now -= 60
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait()
+
+
+def test_a_healthy_rotation_is_proven(lab: Lab) -> None:
+    lab.stanza("app", "daily", "rotate 3")
+    lab.log("app.log")
+    assert lab.rotate("-f").returncode == 0
+    lab.log("app.log")
+    assert (lab.logs / "app.log.1").exists()
+    assert lab.seen() == {}
+
+
+def test_a_writer_that_is_not_told_of_the_rotation_is_found(lab: Lab) -> None:
+    lab.stanza("app", "daily", "rotate 3")
+    pid = lab.writer(lab.logs / "app.log")
+    assert lab.rotate("-f").returncode == 0
+    lab.remember_it_an_hour_ago()
+    assert lab.seen() == {"writer-on-rotated": "critical"}
+    assert f"[{pid}] still writes to {lab.logs}/app.log.1" in lab.check().summary_str
+
+
+def test_a_writer_into_a_compressed_and_so_deleted_log_is_found(lab: Lab) -> None:
+    lab.stanza("app", "daily", "rotate 3", "compress")
+    pid = lab.writer(lab.logs / "app.log")
+    assert lab.rotate("-f").returncode == 0
+    lab.until(lambda: "deleted-held" in lab.seen("--big", "1MiB"))
+    check = lab.check("--big", "1MiB")
+    assert check.exitcode == 2
+    assert f"[{pid}] keeps writing to {lab.logs}/app.log" in check.summary_str
+
+
+def test_copytruncate_is_healthy_with_an_appending_writer_only(lab: Lab) -> None:
+    lab.stanza("app", "daily", "rotate 3", "copytruncate")
+    lab.writer(lab.logs / "app.log")
+    assert lab.rotate("-f").returncode == 0
+    assert lab.seen() == {}
+    lab.writer(lab.logs / "app.log", "overwrite")
+    lab.until(lambda: lab.seen() == {"no-append": "warning"})
+
+
+def test_what_logrotate_refuses_is_called_so(lab: Lab) -> None:
+    lab.stanza("app", "daily", glob="LOG/app/app.log")
+    lab.log("app/app.log")
+    (lab.logs / "app").chmod(0o777)
+    ran = lab.rotate("-f")
+    assert ran.returncode == 1
+    assert "insecure permissions" in ran.stderr
+    assert lab.seen() == {"insecure-parent": "critical"}
+
+
+def test_a_rotation_that_failed_is_found_although_the_state_file_says_it_worked(lab: Lab) -> None:
+    lab.stanza("app", "daily", "rotate 3", glob="LOG/app/app.log")
+    lab.log("app/app.log")
+    lab.log("app/app.log.1")
+    script = (
+        'mount --make-rprivate / && mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" '
+        '&& shift && exec "$@"'
+    )
+    ran = lab.rotate(
+        "-f", prefix=("unshare", "-m", "sh", "-c", script, "sh", str(lab.logs / "app"))
+    )
+    assert ran.returncode == 1, ran
+    assert "app.log" in lab.status.read_text()
+    # As the next days see it: the date is fresh, and what should prove it is old.
+    lab.now = time.time() + 3 * DAY
+    stamp = datetime.fromtimestamp(lab.now - 3600)
+    lab.status.write_text(
+        re.sub(
+            r'(app\.log" )\S+',
+            rf"\g<1>{stamp.year}-{stamp.month}-{stamp.day}-{stamp.hour}:{stamp.minute}:1",
+            lab.status.read_text(),
+        )
+    )
+    os.utime(lab.logs / "app/app.log", (lab.now, lab.now))
+    os.utime(lab.status, (lab.now - 3600, lab.now - 3600))
+    assert lab.codes() == {"no-proof": "critical"}
+
+
+def test_the_outage_staged_a_flood_and_an_inline_comment(lab: Lab) -> None:
+    lab.stanza("player", "daily", "rotate 7   # one week", "compress")
+    lab.writer(lab.logs / "player.log")
+    assert lab.rotate().returncode == 1
+    lab.now = time.time()
+    check = lab.check()
+    assert check.exitcode == 2
+    assert check.summary_str.startswith(f"{lab.logs}/player.log (")
+    assert "will not be rotated" in check.summary_str
+
+
+def test_without_root_it_says_what_it_could_not_see(lab: Lab, tmp_path: Path) -> None:
+    lab.stanza("player", "rotate 7   # one week")
+    lab.writer(lab.logs / "player.log")
+    secret = lab.log("secret/app.log")
+    secret.parent.chmod(0o700)
+    lab.stanza("secret", "daily", glob="LOG/secret/app.log")
+    for path in [tmp_path, *tmp_path.parents]:
+        if os.stat(path).st_mode & 0o005 != 0o005 and str(path).startswith("/tmp/"):
+            path.chmod(0o755)
+    # The checkout may lie where nobody else may look.
+    shutil.copytree(ROOT / "checks", tmp_path / "checks")
+    shutil.copytree(Path(nagiosplugin.__file__).parent, tmp_path / "checks/nagiosplugin")
+    history = tmp_path / "nobody"
+    history.mkdir(mode=0o700)
+    os.chown(history, 65534, 65534)
+    ran = subprocess.run(
+        [
+            "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+            "/usr/bin/python3", str(tmp_path / "checks/check_log_rotation.py"),
+            "--config", str(lab.etc / "logrotate.conf"), "--state-file", str(lab.status),
+            "--log-dir", str(lab.logs),
+            "--ignore", "schedule-dead", "--ignore", "run-old", "--state-dir", str(history),
+            "--no-docker", "-v", "-t", "60s",
+        ],
+        capture_output=True, text=True, check=False, env=lab.env(),
+    )  # fmt: skip
+    assert ran.returncode == 2, ran
+    assert "player.log" in ran.stdout.splitlines()[0]
+    assert re.search(r"UNKNOWN: saw \d+ of \d+ processes; not allowed to see", ran.stdout)
+
+
+def test_the_reading_equals_logrotate_s_on_debian_s_own_files(
+    tmp_path: Path, needs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs("logrotate", "apt-get", "dpkg-deb")
+    where = tmp_path / "corpus"
+    where.mkdir()
+    try:
+        count = logrotate_corpus.collect(where)
+    except (OSError, subprocess.SubprocessError):
+        count = 0
+    if count < 15 and not os.environ.get("CI"):
+        pytest.skip(f"only {count} files could be downloaded")
+    files = [str(where), str(ROOT / "tests/data/log_rotation"), "/etc/logrotate.d"]
+    ran = subprocess.run(
+        [
+            sys.executable, str(ROOT / "tests/logrotate_agreement.py"), "--json",
+            "--mutants", "600", "--seed", "2", *files,
+        ],
+        capture_output=True, text=True, check=False, env=lab_env(),
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    result = json.loads(ran.stdout)
+    with capsys.disabled():
+        print(
+            f"\nagreement with logrotate: {result['equal']} of {result['files']} readings, "
+            f"{result['stanzas']} stanzas, {count} files of Debian packages"
+        )
+    assert not [one for one in result["differing"] if not one["name"].startswith("mutant")]
+    assert result["equal"] / result["files"] >= 0.995, result["differing"]
+
+
+lab_env = Lab.env
