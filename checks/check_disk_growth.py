@@ -347,7 +347,7 @@ def searched(wanted: Culprits) -> Found:
 
 
 def open_files(device: int) -> tuple[dict[str, str], tuple[tuple[str, float], ...]]:
-    """Who writes which file of a device, and the deleted files still open there with their bytes."""
+    """Who writes which file of a device, and the deleted but open ones there, with their bytes."""
     writers: dict[str, str] = {}
     deleted: dict[tuple[int, int], tuple[str, float]] = {}
     for process in filter(str.isdigit, os.listdir("/proc")):
@@ -385,6 +385,7 @@ def _program(process: str) -> str:
 # What is remembered
 
 LOW, LAST, HIGH = 0, 24, 48  # where they begin in a day's blob; the inodes' follow at 72
+HOURS = [hour * forecast.HOUR for hour in range(24)]
 NOTHING = array("d", [math.nan]) * 144
 
 
@@ -403,7 +404,8 @@ def recall(book: History, at: Stamp) -> dict[str, Remembered]:
 
     def of(key: str) -> Remembered:
         if key not in known:
-            known[key] = Remembered(Series(), Series(), {})
+            used = Series()
+            known[key] = Remembered(used, Series(hours=used.hours), {})
         return known[key]
 
     oldest_day = int((at.wall - KEEP_DAYS * forecast.DAY) // forecast.DAY)
@@ -415,13 +417,13 @@ def recall(book: History, at: Stamp) -> dict[str, Remembered]:
         hours.frombytes(blob)
         mine.days[day] = hours
         start = day * forecast.DAY
-        whole = not any(map(math.isnan, hours[LAST : LAST + 24]))
-        seen = range(24) if whole else [h for h in range(24) if not math.isnan(hours[LAST + h])]
+        seen = [h for h in range(24) if hours[LAST + h] == hours[LAST + h]]  # not a number: unseen
+        whole = len(seen) == 24
+        mine.used.hours.extend(map(start.__add__, HOURS if whole else [HOURS[h] for h in seen]))
         for series, offset in ((mine.used, 0), (mine.inodes, 72)):
-            series.hours.extend(start + h * forecast.HOUR for h in seen)
             for column, first in ((series.low, LOW), (series.last, LAST), (series.high, HIGH)):
                 part = hours[offset + first : offset + first + 24]
-                column.extend(part if whole else (part[h] for h in seen))
+                column.extend(part if whole else [part[h] for h in seen])
     for key, boot, uptime, wall, used, inodes in book.sql.execute(
         "SELECT key, boot, uptime, wall, used, inodes FROM look ORDER BY rowid"
     ):
@@ -464,7 +466,8 @@ def remember(book: History, place: Place, known: Remembered | None, at: Stamp) -
             "INSERT OR REPLACE INTO filesystem VALUES (?, ?, ?)", (place.key, place.point, at.wall)
         )
         book.defer(
-            "DELETE FROM look WHERE key = ? AND CASE WHEN boot = ? THEN uptime < ? ELSE wall < ? END",
+            "DELETE FROM look WHERE key = ? AND "
+            "CASE WHEN boot = ? THEN uptime < ? ELSE wall < ? END",
             (place.key, at.boot, at.uptime - KEEP_LOOKS, at.wall - KEEP_LOOKS),
         )
         book.defer(
@@ -835,7 +838,7 @@ def options() -> argparse.ArgumentParser:
         type=opt.positive_duration,
         default="2s",
         metavar="DURATION",
-        help="how long to look at a filesystem that has no history yet (default: 2s; 30s tells more)",
+        help="look this long at a filesystem that has no history yet (default: 2s; 30s tells more)",
     )
     judging.add_argument(
         "--horizon",

@@ -242,13 +242,15 @@ def climbs(path: Iterable[float], reversal: float) -> tuple[Sequence[tuple[float
     finished: list[tuple[float, float]] = []
     bottom = top = None
     for level in path:
-        if bottom is None or top is None or level < bottom:
+        if bottom is None or top is None:
             bottom = top = level
         elif level > top:
             top = level
         elif top - level >= reversal > 0:
             if top - bottom >= reversal:
                 finished.append((bottom, top))
+            bottom = top = level
+        elif level < bottom:
             bottom = top = level
     return finished, bottom or 0.0
 

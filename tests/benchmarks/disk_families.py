@@ -332,7 +332,7 @@ def random_teeth(rng: random.Random) -> Trace:
 
 
 def scratch(rng: random.Random) -> Trace:
-    """A shared scratch volume: jobs write 1 to 12 GiB over minutes to hours, and delete it later."""
+    """A scratch volume: jobs write 1 to 8 GiB over minutes to hours, and delete it later."""
     rates = [0.0] * LOOKS
     for _ in range(DAYS * rng.randint(4, 8)):
         at, takes = rng.randrange(LOOKS), rng.randint(1, 36)

@@ -1,4 +1,6 @@
-"""Our forecast against the field's, on synthetic filesystems: python tests/benchmarks/disk_forecast.py
+"""Our forecast against the field's, on synthetic filesystems.
+
+    python tests/benchmarks/disk_forecast.py
 
 Every forecast is asked at every look of every trace. An alarm episode (gaps under 12 h merged) is
 true if the volume is full within 7 days of its start, or if it lives in the 12 hours before; any
