@@ -758,7 +758,7 @@ def blamed(found: Found, before: Mapping[str, float], point: str, of_inodes: boo
         command = f"find {where} -xdev -printf '%h\\n' | sort | uniq -c | sort -n | tail"
         return first, tuple(lines), command
     grown = sorted(
-        ((octets - before.get(path, octets), octets, path) for path, octets in found.files),
+        ((octets - _before(before, path, octets), octets, path) for path, octets in found.files),
         reverse=True,
     )
     held_back = sum(octets for _, octets in found.deleted)
@@ -781,13 +781,18 @@ def blamed(found: Found, before: Mapping[str, float], point: str, of_inodes: boo
         command = f"lsof -nP +aL1 {where}   # then restart that program"
     elif largest[2]:
         growth, octets, path = largest
-        by = f" by {found.writers[path]}" if path in found.writers else ""
+        by = f", written by {found.writers[path]}" if path in found.writers else ""
         size = f"+{units.say_size(growth)}" if growth > 0 else units.say_size(octets)
-        first = f"; {safe(path, 90)} ({size}) is being written{by}"
+        first = f"; {safe(path, 90)} grew most ({size}){by}"
         command = f"tail -n 5 {_quoted(path)}"
     else:
         command = f"du -xh --max-depth=3 {where} | sort -h | tail -n 20"
     return first, tuple(lines), command
+
+
+def _before(before: Mapping[str, float], path: str, octets: float) -> float:
+    """What a file held at the earlier alarm: nothing, if it would have been named then."""
+    return before.get(path, 0.0 if before and octets > min(before.values()) else octets)
 
 
 def _quoted(path: str) -> str:

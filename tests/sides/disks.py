@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from check_disk_growth import Mount, Place
+from check_disk_growth import Culprits, Found, Mount, Place, options, plan
+from twiceshy.history import Stamp
+from twiceshy.verdict import Check
 
 GIB = 1024.0**3
 
@@ -50,3 +53,48 @@ class Disks:
         if mount.point in self.gone:
             raise self.gone[mount.point]
         return self.places[mount.point]
+
+
+NOTHING_GREW = Found((), (), (), {}, (), True)
+
+
+@dataclass
+class Watch:
+    """A check that looks at the disks again and again, on a clock of its own."""
+
+    disks: Disks
+    state_dir: Path
+    now: Stamp = Stamp("boot-1", 5000.0, 1_700_000_000.0)
+    found: Found = NOTHING_GREW
+    archive: int = 0
+
+    def later(self, seconds: float) -> None:
+        self.now = Stamp(self.now.boot, self.now.uptime + seconds, self.now.wall + seconds)
+
+    def look(self, *arguments: str) -> Check:
+        """One run of the check."""
+        args = options().parse_args(
+            ["--state-dir", str(self.state_dir), "--sample", "1ms", *arguments]
+        )
+        check = plan(
+            args,
+            clock=lambda: self.now,
+            mountinfo=self.disks.mountinfo,
+            ask=self.disks.ask,
+            seed=lambda *_: self.archive,
+            search=self._search,
+        )
+        check()
+        return check
+
+    def _search(self, wanted: Culprits) -> Found:
+        return self.found
+
+    def hours(self, hours: float, every: float = 3600, **growth: float) -> None:
+        """Look every so often, while the disks at these names (srv is /srv) grow so much an hour."""
+        for _ in range(round(hours * 3600 / every)):
+            self.later(every)
+            for name, per_hour in growth.items():
+                place = self.disks.places[f"/{name}"]
+                self.disks.use(f"/{name}", place.used / GIB + per_hour * every / 3600)
+            self.look()
