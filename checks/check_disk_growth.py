@@ -52,7 +52,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable, Union
 
 from twiceshy import aside, deadline, forecast, history, limits, units, verdict
 from twiceshy import options as opt
@@ -270,6 +270,9 @@ def walked(tree: Tree) -> Place | None:
         f"directory:{os.path.abspath(tree.path)}", tree.path, "directory", used, used + free, free,
         entries, entries + below.f_favail if below.f_files else 0,
     )  # fmt: skip
+
+
+Watched = Union[Mount, Tree]
 
 
 @dataclass(frozen=True)
@@ -518,7 +521,7 @@ def archived(text: str) -> dict[str, list[tuple[float, float, float]]]:
     return told
 
 
-def seeded(book: History, pairs: Sequence[tuple[Mount, Place]], at: Stamp, seconds: float) -> int:
+def seeded(book: History, pairs: Sequence[tuple[Watched, Place]], at: Stamp, seconds: float) -> int:
     """Begin histories from sysstat's archives; how many hours came of it."""
     ends = time.monotonic() + seconds
     archives = sorted(
@@ -540,7 +543,7 @@ def seeded(book: History, pairs: Sequence[tuple[Mount, Place]], at: Stamp, secon
             told.setdefault(device, []).extend(looks)
     hours = 0
     for mount, place in pairs:
-        looks = sorted(told.get(mount.source, ()))
+        looks = sorted(told.get(mount.source, ())) if isinstance(mount, Mount) else []
         looks = [look for look in looks if at.wall - KEEP_DAYS * forecast.DAY < look[0] < at.wall]
         known = Remembered(
             Series([look[0] for look in looks], [look[1] for look in looks]),
@@ -662,7 +665,7 @@ def _filling(place: Place, seen: Outlook, asked: Limits, reserve: float) -> Find
     return Finding(
         state,
         f"{_name(place)} {what} in {units.say_duration(seen.left)} (limit {broken.typed}): "
-        f"{_free(place)} left, growing {rate_words(seen.rate)} for {_span(seen.seconds)}",
+        f"{_free(place)} left, growing {rate_words(seen.rate)} over the last {_span(seen.seconds)}",
     )
 
 
@@ -676,7 +679,7 @@ def _filling_inodes(place: Place, seen: Outlook, asked: Limits) -> Finding | Non
         state,
         f"{_name(place)} out of inodes in {units.say_duration(seen.left)} (limit {broken.typed}): "
         f"{place.inodes_room - place.inodes:.0f} of {place.inodes_room:.0f} left, "
-        f"{seen.rate * forecast.HOUR:.0f} more an hour for {_span(seen.seconds)}",
+        f"{seen.rate * forecast.HOUR:.0f} more an hour over the last {_span(seen.seconds)}",
     )
 
 
@@ -843,7 +846,7 @@ def options() -> argparse.ArgumentParser:
         type=opt.positive_duration,
         default="2s",
         metavar="DURATION",
-        help="look this long at a filesystem that has no history yet (default: 2s; 30s tells more)",
+        help="look this long at what has no history yet (default: 2s; or -t 45s --sample 30s)",
     )
     judging.add_argument(
         "--horizon",
@@ -880,7 +883,7 @@ def plan(
         encoding="utf-8", errors="surrogateescape"
     ),
     ask: Callable[[Mount], Place | None] = held,
-    seed: Callable[[History, Sequence[tuple[Mount, Place]], Stamp, float], int] = seeded,
+    seed: Callable[[History, Sequence[tuple[Watched, Place]], Stamp, float], int] = seeded,
     search: Callable[[Culprits], Found] = searched,
 ) -> verdict.Check:
     """The check; the seams are the clock, the mounts, what they hold, sysstat and the search."""
@@ -910,12 +913,12 @@ def plan(
         findings += silent
         known = recall(book, at)
         new = [pair for pair in pairs if pair[1].key not in known]
-        if new and seed(book, [p for p in new if p[1].kind != "directory"], at, 3.0):
+        if new and seed(book, new, at, 3.0):
             remarks.append("sysstat's archives were read to begin the history")
             fault = book.save()
             if fault is None:
                 known = recall(book, at)
-        first_sight = _sampled(new, args.sample, ask, clock) if new else {}
+        first_sight = _sampled(new, args.sample, ask) if new else {}
         told: list[Verdict] = []
         for _, place in pairs:
             mine = known.get(place.key)
@@ -946,40 +949,38 @@ def plan(
                     remarks += explained(one.inodes, f"{_name(one.place)} inodes")
         fault = book.save()
         if fault is not None:
-            findings.append(fault)
+            # What cannot remember is not learning.
+            findings = [one for one in findings if "still learning" not in one.text]
+            findings.insert(0, fault)
         return Report(findings, measured(told, asked), summarised(told, asked, at.wall), remarks)
 
     return verdict.Check(
         "disk_growth",
         look,
-        timeout=args.timeout + args.sample,
+        timeout=args.timeout,
         verbose=max(args.verbose, int(args.explain)),
     )
 
 
 def _held(
     args: argparse.Namespace, found: Sequence[Mount], ask: Callable[[Mount], Place | None]
-) -> tuple[list[tuple[Mount, Place]], list[Finding]]:
+) -> tuple[list[tuple[Watched, Place]], list[Finding]]:
     """What each watched place holds, with its mount; and a finding for each that does not say."""
-    questions: dict[Any, Any]
+    subjects: Sequence[Watched]
     if args.directory:
-        share = max(0.5, (min(args.timeout, deadline.remaining()) - 1) / 2 / len(args.directory))
-        trees = [Tree(path, share) for path in args.directory]
-        questions = aside.each(walked, trees, share + 0.5)
+        seconds = max(0.5, (min(args.timeout, deadline.remaining()) - 1) / 2 / len(args.directory))
+        subjects = [Tree(path, seconds) for path in args.directory]
     else:
-        chosen = watched(found, args.include, args.exclude)
-        questions = aside.each(ask, chosen, min(2.0, args.timeout / 3))
-    pairs, silent = [], []
-    for subject, answer in questions.items():
+        seconds = min(2.0, args.timeout / 3)
+        subjects = watched(found, args.include, args.exclude)
+    answers = aside.each(_asking(ask), subjects, seconds + 0.5 if args.directory else seconds)
+    pairs: list[tuple[Watched, Place]] = []
+    silent: list[Finding] = []
+    for subject, answer in answers.items():
         path = subject.path if isinstance(subject, Tree) else subject.point
         name = safe(path, 120)
         if isinstance(answer, Place):
-            where = (
-                Mount("", "/", path, "directory", "", True)
-                if isinstance(subject, Tree)
-                else subject
-            )
-            pairs.append((where, answer))
+            pairs.append((subject, answer))
         elif isinstance(answer, aside.NoAnswer):
             silent.append(
                 Finding(
@@ -1005,21 +1006,21 @@ def _held(
     return pairs, silent
 
 
+def _asking(ask: Callable[[Mount], Place | None]) -> Callable[[Watched], Place | None]:
+    return lambda subject: walked(subject) if isinstance(subject, Tree) else ask(subject)
+
+
 def _sampled(
-    new: Sequence[tuple[Mount, Place]],
-    seconds: float,
-    ask: Callable[[Mount], Place | None],
-    clock: Callable[[], Stamp],
+    new: Sequence[tuple[Watched, Place]], seconds: float, ask: Callable[[Mount], Place | None]
 ) -> dict[str, Series]:
-    """Four more looks at those without a history, `seconds` altogether."""
-    chosen = [mount for mount, place in new if place.kind != "directory"]
-    samples = {place.key: Series() for mount, place in new if place.kind != "directory"}
-    for turn in range(5 if chosen else 0):
+    """Five looks at those without a history, `seconds` from the first to the last."""
+    samples = {place.key: Series() for _, place in new}
+    for turn in range(5):
         if turn:
             with deadline.doing("looking again, since there is no history yet"):
                 time.sleep(seconds / 4)
         now = time.monotonic()
-        for answer in aside.each(ask, chosen, 1.0).values():
+        for answer in aside.each(_asking(ask), [subject for subject, _ in new], 1.0).values():
             if isinstance(answer, Place) and answer.key in samples:
                 samples[answer.key].at.append(now)
                 samples[answer.key].used.append(answer.used)

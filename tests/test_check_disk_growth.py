@@ -5,14 +5,29 @@ from __future__ import annotations
 import argparse
 import os
 import sqlite3
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import check_disk_growth as growth
 import pytest
+
+import check_disk_growth as growth
+from contract import Case
 from sides.disks import GIB, Disks, Watch
 from twiceshy import aside, history, options
 from twiceshy.history import Stamp
+
+
+def contract_case(tmp_path: Path) -> Case:
+    (tmp_path / "tree").mkdir(exist_ok=True)
+    return Case(["--directory", str(tmp_path / "tree"), "--sample", "20ms"])
+
+
+def hanging_case(tmp_path: Path) -> Case:
+    """A first look that takes longer than there is time; a mount that hangs is tested live."""
+    (tmp_path / "tree").mkdir(exist_ok=True)
+    return Case(["--directory", str(tmp_path / "tree"), "--sample", "60s"])
 
 
 @pytest.fixture
@@ -23,8 +38,11 @@ def disks() -> Disks:
 
 
 @pytest.fixture
-def watch(disks: Disks, tmp_path: Path) -> Watch:
-    return Watch(disks, tmp_path / "history")
+def watch(disks: Disks) -> Iterator[Watch]:
+    # In memory where there is some: a story is hundreds of runs, and every run is one fsync.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as place:
+        yield Watch(disks, Path(place) / "history")
 
 
 def told(check: object) -> tuple[int, str]:
@@ -133,8 +151,8 @@ def test_growth_over_hours_is_told_with_the_time_the_rate_and_the_culprit(watch:
     check = watch.look()
     assert told(check) == (
         2,
-        "/srv full in 10h40m (limit 12h): 32GiB of 100GiB left, growing 3GiB an hour for 1h; "
-        "/srv/log/debug.log grew most (20GiB), written by java (pid 812)",
+        "/srv full in 10h40m (limit 12h): 32GiB of 100GiB left, "
+        "growing 3GiB an hour over the last 4h; /srv/log/debug.log grew most (20GiB), written by java (pid 812)",
     )
     assert check.output().splitlines()[-1].startswith("Next: tail -n 5 /srv/log/debug.log | ")
     watch.found = replace(watch.found, files=(("/srv/log/debug.log", 21 * GIB),))
@@ -175,8 +193,8 @@ def test_inodes_run_out_while_the_bytes_stay(watch: Watch, disks: Disks) -> None
     assert told(check) == (
         2,
         "/srv out of inodes in 2h10m (limit 12h): 519000 of 1000000 left, 240000 more an hour "
-        "for 15m; most names are in /srv/spool (900000)",
-    ) or check.summary_str.startswith("/srv out of inodes in 2h")
+        "over the last 2h; most names are in /srv/spool (900000)",
+    )
 
 
 def test_no_inode_left_is_critical_at_once(watch: Watch, disks: Disks) -> None:
@@ -252,9 +270,15 @@ def test_the_hours_are_kept_when_the_looks_are_gone(watch: Watch, disks: Disks) 
 
 
 def test_history_of_a_busy_check_is_bounded(watch: Watch) -> None:
-    watch.hours(14, every=110)
+    watch.look()
+    with history.History.open("disk_growth", watch.state_dir, growth.TABLES) as book:
+        for number in range(1, 500):
+            stamp = (watch.now.boot, watch.now.uptime + number, watch.now.wall + number, GIB, 1)
+            book.defer("INSERT INTO look VALUES ('uuid of /srv', ?, ?, ?, ?, ?)", stamp)
+        book.save()
+    watch.hours(2)
     rows = sqlite3.connect(watch.state_dir / "disk_growth.sqlite").execute("SELECT * FROM look")
-    assert len(rows.fetchall()) <= growth.MOST_LOOKS + 33
+    assert len(rows.fetchall()) <= growth.MOST_LOOKS + 2
 
 
 def test_a_mount_that_does_not_answer_leaves_the_others_judged(watch: Watch, disks: Disks) -> None:
@@ -289,8 +313,8 @@ def test_explain_says_what_each_window_made_of_it(watch: Watch) -> None:
     watch.hours(40)
     watch.hours(3, every=300, srv=0.1)
     lines = watch.look("--explain").output()
-    assert "Remark: /srv: 1d19h of history" in lines
-    assert "Remark: /srv, last 2h: full in 20d20h, not believed: that is far off" in lines
+    assert "Remark: /srv: 1d18h of history" in lines
+    assert "Remark: /srv, last 1h: full in 20d18h, not believed: that is far off" in lines
 
 
 def test_perfdata_has_no_time_where_nothing_grows(watch: Watch) -> None:
@@ -331,7 +355,8 @@ def test_a_disk_that_fills_while_it_is_looked_at_is_critical_at_the_first_run() 
 
 def test_sysstat_begins_the_history() -> None:
     text = (
-        "# hostname;interval;timestamp;FILESYSTEM;MBfsfree;MBfsused;%fsused;%ufsused;Ifree;Iused;%Iused\n"
+        "# hostname;interval;timestamp;FILESYSTEM;MBfsfree;MBfsused;%fsused;"
+        "%ufsused;Ifree;Iused;%Iused\n"
         "web1;600;1763636400;/dev/sda1;1024,00;2048.50;66.67;71.79;64000;1536;2.34\n"
         "web1;600;1763637000;/dev/sda1;1000.00;2072.50;67.00;72.00;63999;1537;2.35\n"
         "web1;600;LINUX-RESTART;(2 CPU)\n"

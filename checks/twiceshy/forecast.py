@@ -148,7 +148,12 @@ def outlook(series: Series, full: float, believe: float) -> Outlook:
             DAYS_WINDOW * DAY, DAYS_WINDOW * DAY, rise / DAY, highs[0], highs[-1],
             lambda: reversed(by_day(series, 28)[0]),
         )  # fmt: skip
-    best = min((w for w in windows if w.believed), key=lambda w: w.left or 0.0, default=None)
+    # The soonest; of windows that say the same minute, the one that has seen it for longest.
+    best = min(
+        (w for w in windows if w.believed),
+        key=lambda w: (round((w.left or 0.0) / 60), -w.seconds),
+        default=None,
+    )
     if best is not None:
         return Outlook(best.left, best.rate, best.left, best.seconds, tuple(windows), age)
     rate = trend(series)

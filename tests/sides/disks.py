@@ -64,7 +64,7 @@ class Watch:
 
     disks: Disks
     state_dir: Path
-    now: Stamp = Stamp("boot-1", 5000.0, 1_700_000_000.0)
+    now: Stamp = field(default_factory=lambda: Stamp("boot-1", 5000.0, 1_700_000_000.0))
     found: Found = NOTHING_GREW
     archive: int = 0
 
@@ -91,7 +91,7 @@ class Watch:
         return self.found
 
     def hours(self, hours: float, every: float = 3600, **growth: float) -> None:
-        """Look every so often, while the disks at these names (srv is /srv) grow so much an hour."""
+        """Look every so often, while disks (srv is /srv) grow by so many GiB an hour."""
         for _ in range(round(hours * 3600 / every)):
             self.later(every)
             for name, per_hour in growth.items():
