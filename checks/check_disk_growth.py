@@ -3,8 +3,8 @@
 
 Looks at every local, writable filesystem, remembers what it saw, and says how long the room that
 is left will last. A growth is believed to go on for four times as long as it has lasted through
-every part of a window (the last two looks, 1, 2, 4 and 8 hours, 3 days), and not at all where the
-same has happened before and ended well: log rotations, nightly dumps, caches, prunes, of whatever
+every part of a window (the last two looks, 1, 2, 4 and 8 hours, 3 and 7 days), and not at all where
+the same has happened before and ended well: log rotations, nightly dumps, caches, prunes, of whatever
 period. When it alarms, it names what grew, and who is writing it. --explain shows what it made of
 each window. Run it every five minutes; the first day and a half it is learning.
 

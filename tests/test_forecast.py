@@ -97,6 +97,11 @@ def test_peaks_that_rise_are_told_although_the_troughs_stay() -> None:
     assert 30 <= (hours_left(levels) or 0) <= 40
 
 
+def test_peaks_that_rise_on_working_days_are_told_at_the_weekend() -> None:
+    levels = over(26.5, lambda day: 30 + (day % 1) * (45 + day) * (0.6 if day % 7 >= 5 else 1))
+    assert 24 <= (hours_left(levels[: int(26.2 * A_DAY)]) or 0) <= 48
+
+
 def test_a_nightly_staircase_is_told() -> None:
     levels = over(20, lambda day: 98.5 - 2 * (20 - int(day)))
     assert 16 <= (hours_left(levels) or 0) <= 20

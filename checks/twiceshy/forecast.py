@@ -6,9 +6,10 @@ Two ideas, one number, nothing fitted:
   may speak about the next few, a window of days about the next week. A growth has lasted through
   a window if **every** part of the window ended above the part before; so a one-off copy, a pause
   and a clean-up are no growth, whatever a straight line through them says. Windows of hours are cut
-  into quarters and compare the lowest level of each. The window of days compares the highest level
-  of each 24 hours, which takes daily saw-teeth, nightly dumps and office hours out and leaves
-  staircases and rising peaks in.
+  into quarters and compare the lowest level of each. Windows of days compare the highest level of
+  each 24 hours, which takes daily saw-teeth, nightly dumps and office hours out and leaves
+  staircases and rising peaks in: three days each with the day before, seven days each with the
+  same day of the week before.
 * *What has happened before and ended well is not news.* A series that has twice come as high as
   this and fallen again is a cycle (rotation, dump, cache, prune) of whatever period, and so is a
   climb that is no longer than earlier ones, if most of those would end short of full from where
@@ -138,15 +139,20 @@ def outlook(series: Series, full: float, believe: float) -> Outlook:
         if lows:
             rise = min(b - a for a, b in zip(lows, lows[1:]))
             said(window, window * 0.75, rise / (window / 4), used, lows[0], lambda: levels(series))
-    highs, lowest = by_day(series, DAYS_WINDOW + 1)
+    highs, lowest = by_day(series, 14)
+    # Below the trough of the day before by more than noise: somebody has cleaned up since.
+    cleaned_up = len(highs) > 1 and used < lowest[1] - (full - highs[0]) / TRUST
     if len(highs) > DAYS_WINDOW:
-        rise = min(a - b for a, b in zip(highs, highs[1:]))
-        # Below the trough of the day before by more than noise: somebody has cleaned up since.
-        if used < lowest[1] - (full - highs[0]) / TRUST:
-            rise = 0.0
+        rise = min(a - b for a, b in zip(highs[:DAYS_WINDOW], highs[1:]))
         said(
-            DAYS_WINDOW * DAY, DAYS_WINDOW * DAY, rise / DAY, highs[0], highs[-1],
-            lambda: reversed(by_day(series, 28)[0]),
+            DAYS_WINDOW * DAY, DAYS_WINDOW * DAY, 0.0 if cleaned_up else rise / DAY, highs[0],
+            highs[DAYS_WINDOW], lambda: reversed(by_day(series, 28)[0]),
+        )  # fmt: skip
+    if len(highs) == 14:
+        rise = min(a - b for a, b in zip(highs, highs[7:]))
+        said(
+            7 * DAY, 7 * DAY, 0.0 if cleaned_up else rise / (7 * DAY), max(highs[:7]),
+            max(highs[7:]), lambda: reversed(by_week(series)),
         )  # fmt: skip
     # The soonest; of windows that say the same minute, the one that has seen it for longest.
     best = min(
@@ -204,6 +210,12 @@ def by_day(series: Series, most: int) -> tuple[list[float], list[float]]:
             lows.append(min(series.low[start:end]))
         end = start
     return highs, lows
+
+
+def by_week(series: Series) -> list[float]:
+    """The highest level of each seven days, newest first."""
+    highs, _ = by_day(series, 28)
+    return [max(highs[start : start + 7]) for start in range(0, len(highs), 7)]
 
 
 def trend(series: Series) -> float:
