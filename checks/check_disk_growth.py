@@ -3,10 +3,10 @@
 
 Looks at every local, writable filesystem, remembers what it saw, and says how long the room that
 is left will last. A growth is believed to go on for four times as long as it has lasted through
-every part of a window (the last two looks, 1, 2, 4 and 8 hours, 3 and 7 days), and not at all where
-the same has happened before and ended well: log rotations, nightly dumps, caches, prunes, of whatever
-period. When it alarms, it names what grew, and who is writing it. --explain shows what it made of
-each window. Run it every five minutes; the first day and a half it is learning.
+every part of a window (the last two looks, 1, 2, 4 and 8 hours, 3 and 7 days), and not at all
+where the same has happened before and ended well: log rotations, nightly dumps, caches, prunes, of
+whatever period. When it alarms, it names what grew, and who is writing it. --explain shows what it
+made of each window. Run it every five minutes; the first day and a half it is learning.
 
 Learned from: "Production Outages - Part 1" (1 July 2014): a library flooded the log of thousands
   of media players, rotation was misconfigured, disks ran full, technicians drove out with USB
@@ -633,7 +633,7 @@ def judged(place: Place, known: Remembered, asked: Limits) -> Verdict:
 
 
 def _full(place: Place, reserve: float) -> Finding | None:
-    least = max(reserve, min(NEARLY, place.room / 1000))
+    least = max(reserve, min(NEARLY, place.room / 200))
     if place.free > least:
         return None
     if reserve and place.free >= reserve / 2 > NEARLY:

@@ -92,6 +92,7 @@ def write(path: Path, mebibytes: float) -> None:
         file.write(os.urandom(int(mebibytes * MIB)))
         file.flush()
         os.fsync(file)
+    sh("sync", "-f", path)  # btrfs counts when it commits
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
@@ -100,21 +101,22 @@ def test_a_log_that_grows_is_told_with_its_name(volume: Volume, tmp_path: Path, 
     operator = Operator(tmp_path / "state", point)
     operator.learn()
     (point / "log").mkdir()
-    for _ in range(14):
-        write(point / "log" / "debug.log", 12)
+    for number in range(14):
+        # A file each: XFS gives an appended one room ahead, in ever larger steps.
+        write(point / "log" / f"debug.{number:02}", 12)
         check = operator.look(seconds=300)
     assert check.exitcode == 2, check.output()
-    assert check.summary_str.startswith(f"{point} full in 1h") or "full in" in check.summary_str
-    assert f"{point}/log/debug.log grew most" in check.summary_str
-    assert f"Next: tail -n 5 {point}/log/debug.log" in check.output()
+    assert check.summary_str.startswith(f"{point} full in ")
+    assert f"{point}/log/debug.13 grew most" in check.summary_str
+    assert f"Next: tail -n 5 {point}/log/debug.13" in check.output()
 
 
 def test_a_disk_filled_to_the_last_block_is_full(volume: Volume, tmp_path: Path) -> None:
     for kind in ("ext4", "xfs", "btrfs"):
         point = volume(kind, 400, name=kind)
         with contextlib.suppress(OSError):
-            for number in range(500):
-                write(point / f"file{number}", 4)
+            for number in range(50):
+                write(point / f"file{number}", 20)
         for number in range(3):
             with contextlib.suppress(OSError):
                 write(point / f"small{number}", 0.1)
@@ -166,18 +168,18 @@ def test_xfs_inodes_that_shrink_with_the_space_are_no_inode_alarm(
 
 
 def test_a_grown_filesystem_is_the_same_one(volume: Volume, tmp_path: Path) -> None:
-    point = volume("ext4", 200)
+    point = volume("xfs", 320)
     operator = Operator(tmp_path / "state", point)
     operator.learn()
     image = tmp_path / "vol.img"
-    os.truncate(image, 400 * MIB)
+    os.truncate(image, 640 * MIB)
     device = sh("findmnt", "-no", "SOURCE", point).strip()
     sh("losetup", "-c", device)
-    sh("resize2fs", device)
+    sh("xfs_growfs", point)
     check = operator.look(seconds=300)
     assert check.summary_str == "1 filesystem watched, none full within 48h"
     assert any(
-        float(text.split(";")[-1]) > 300 * MIB for text in check.perfdata if "_used=" in text
+        float(text.split(";")[-1]) > 500 * MIB for text in check.perfdata if "_used=" in text
     )
 
 
@@ -242,7 +244,7 @@ def test_a_hung_mount_costs_only_itself(
         )  # fmt: skip
         assert done.returncode == 3, done.stdout
         assert f"{hung} does not answer: no answer within 2s" in done.stdout
-        assert "_vol_used=" in done.stdout
+        assert "_used=" in done.stdout
         assert time.monotonic() - began < 30
         # Without an include it is not even asked.
         done = run_script(SCRIPT, "--learning", "ok", "--sample", "20ms")
