@@ -292,7 +292,8 @@ class Found:
     """What was written lately: paths with bytes, who has them open, what is deleted and open.
 
     `by_directory`: bytes of the recently written files directly in it; `entries`: how many names
-    each directory has, the largest only; `complete`: whether the whole tree was seen.
+    each directory has, the largest only; `complete`: whether the time sufficed for the whole tree;
+    `blind`: without root, what others keep private or hold open was not seen.
     """
 
     files: tuple[tuple[str, float], ...]
@@ -301,6 +302,7 @@ class Found:
     writers: Mapping[str, str]
     deleted: tuple[tuple[str, float], ...]
     complete: bool
+    blind: bool = False
 
 
 def searched(wanted: Culprits) -> Found:
@@ -346,6 +348,7 @@ def searched(wanted: Culprits) -> Found:
         {path: writers[path] for _, path in largest if path in writers},
         deleted,
         complete,
+        os.geteuid() != 0,
     )
 
 
@@ -711,7 +714,7 @@ def rate_words(rate: float) -> str:
     """Bytes a second in the unit of time in which they are a number to talk about."""
     if rate * 60 >= 512 * 1048576:
         return f"{units.say_size(rate * 60)} a minute"
-    if rate * 3600 >= 64 * 1048576:
+    if rate * 3600 >= 8 * 1048576:
         return f"{units.say_size(rate * 3600)} an hour"
     return f"{units.say_size(rate * 86400)} a day"
 
@@ -777,6 +780,8 @@ def blamed(found: Found, before: Mapping[str, float], point: str, of_inodes: boo
             lines.append(f"deleted but still open: {units.say_size(octets)} by {safe(who, 150)}")
     if not found.complete:
         lines.append("(not the whole tree was searched: out of time)")
+    if found.blind:
+        lines.append("(not root: what others keep private or hold open was not seen)")
     largest = grown[0] if grown else (0.0, 0.0, "")
     if found.deleted and held_back > largest[1]:
         who, octets = found.deleted[0]
@@ -1002,8 +1007,15 @@ def _held(
                 )
             )
     if not pairs and not silent and not args.require:
-        silent.append(Finding(UNKNOWN, "no local, writable filesystem is mounted here"))
+        words = "no local, writable filesystem is mounted here"
+        if args.include:
+            words = f"nothing is mounted that --include names: {_typed(args.include)}"
+        silent.append(Finding(UNKNOWN, words, next="findmnt"))
     return pairs, silent
+
+
+def _typed(patterns: Iterable[opt.Pattern]) -> str:
+    return safe(", ".join(pattern.typed for pattern in patterns), 120)
 
 
 def _asking(ask: Callable[[Mount], Place | None]) -> Callable[[Watched], Place | None]:

@@ -300,6 +300,13 @@ def test_a_missing_mount_is_critical_if_it_is_required(watch: Watch) -> None:
     )
 
 
+def test_an_include_that_names_no_mount_is_said(watch: Watch) -> None:
+    assert told(watch.look("--include", "/no/such")) == (
+        3,
+        "nothing is mounted that --include names: /no/such",
+    )
+
+
 def test_a_history_that_cannot_be_saved_is_unknown_and_hides_nothing(
     watch: Watch, disks: Disks
 ) -> None:

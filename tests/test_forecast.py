@@ -98,7 +98,7 @@ def test_peaks_that_rise_are_told_although_the_troughs_stay() -> None:
 
 
 def test_peaks_that_rise_on_working_days_are_told_at_the_weekend() -> None:
-    levels = over(26.5, lambda day: 30 + (day % 1) * (45 + day) * (0.6 if day % 7 >= 5 else 1))
+    levels = over(26.5, lambda day: 30 + (day % 1) * (43.2 + day) * (0.6 if day % 7 >= 5 else 1))
     assert 24 <= (hours_left(levels[: int(26.2 * A_DAY)]) or 0) <= 48
 
 
