@@ -1,8 +1,8 @@
 """Synthetic traces of filesystems, one function a family, seeded and in plain Python.
 
 A volume of 100 GiB, one look every five minutes, 45 days. `TUNING` are the families that the
-judgement was built on; `HOLDOUT` were written to be as unlike them as we could think of, and
-nothing was chosen by them.
+judgement was built on; `HOLDOUT` were written before it, to be as unlike them as we could think
+of; their figures were seen while it was built, so they are no blind test.
 """
 
 from __future__ import annotations
