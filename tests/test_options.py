@@ -104,3 +104,10 @@ def test_a_secret_that_cannot_be_read_says_which_file(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(CheckError, match="empty is empty"):
         opt.secret(tmp_path / "empty", "X")
+
+
+def test_a_glob_is_about_the_whole_name() -> None:
+    assert [opt.pattern("/home").matches(name) for name in ("/home", "/data/home")] == [
+        True,
+        False,
+    ]

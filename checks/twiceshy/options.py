@@ -215,7 +215,7 @@ class Pattern:
 
 def _pattern(text: str) -> Pattern:
     if not text.startswith("re:"):
-        return Pattern(text, re.compile(fnmatch.translate(text)))
+        return Pattern(text, re.compile(r"\A" + fnmatch.translate(text)))
     try:
         return Pattern(text, re.compile(text[3:]))
     except re.error as error:

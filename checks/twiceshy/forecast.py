@@ -1,0 +1,286 @@
+"""When will it be full? The judgement of a series of looks, pure: no clock, no disk.
+
+Two ideas, one number, nothing fitted:
+
+* *A growth is believed to go on for `TRUST` times as long as it has lasted.* A window of an hour
+  may speak about the next few, a window of days about the next week. A growth has lasted through
+  a window if **every** part of the window ended above the part before; so a one-off copy, a pause
+  and a clean-up are no growth, whatever a straight line through them says. Windows of hours are cut
+  into quarters and compare the lowest level of each. Windows of days compare the highest level of
+  each 24 hours, which takes daily saw-teeth, nightly dumps and office hours out and leaves
+  staircases and rising peaks in: three days each with the day before, seven days each with the
+  same day of the week before.
+* *What has happened before and ended well is not news.* A series that has twice come as high as
+  this and fallen again is a cycle (rotation, dump, cache, prune) of whatever period, and so is a
+  climb that is no longer than earlier ones, if most of those would end short of full from where
+  this one began. Only a level or a climb that is larger than the known ones, by a `1/TRUST` of the
+  room that is left, is news: the same yardstick, in bytes rather than in seconds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Callable
+
+TRUST = 4.0
+"""How many times as long as it has been seen a growth is believed to go on."""
+
+RETURNS = 2
+"""How often it must have come back before a climb is called a cycle; once in a young history."""
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+HOURS_WINDOWS = (1 * HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR)
+DAYS_WINDOW = 3
+
+RUSH = 30 * 60.0
+"""The last two intervals between looks are a window of their own if they are shorter than this."""
+
+LEARNING = 36 * HOUR
+"""Before it has seen a day and a half, growth is believed for a TRUST-th of its time, not TRUST
+times: new machines are filled by restores, and those end."""
+
+YOUNG = 3 * DAY
+"""Too young to have seen two returns of anything daily: one is enough."""
+
+
+@dataclass
+class Series:
+    """What was used, oldest first: finished hours, and the single looks of the last hours.
+
+    `at` and `used` are the looks (seconds of the epoch; bytes, inodes or any unit); `hours` holds
+    the start of each finished hour that had a look in it, `low`, `last` and `high` what it saw.
+    """
+
+    at: list[float] = field(default_factory=list)
+    used: list[float] = field(default_factory=list)
+    hours: list[float] = field(default_factory=list)
+    low: list[float] = field(default_factory=list)
+    last: list[float] = field(default_factory=list)
+    high: list[float] = field(default_factory=list)
+
+    @property
+    def age(self) -> float:
+        """Seconds from the oldest look to the newest."""
+        if not self.at:
+            return 0.0
+        return self.at[-1] - min(self.at[0], self.hours[0] if self.hours else self.at[0])
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one window says: `left` seconds until full (None: no growth), believed or why not."""
+
+    seconds: float
+    rate: float
+    left: float | None
+    doubt: str = ""
+
+    @property
+    def believed(self) -> bool:
+        return self.left is not None and not self.doubt
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """`left` is what to act on: seconds until full, None where no growth is believed.
+
+    `rate` is the growth a second over the deciding window, or over the last days if none decided;
+    `trend_left` how long that would take, None if it does not grow or is a cycle.
+    """
+
+    left: float | None
+    rate: float
+    trend_left: float | None
+    seconds: float
+    windows: tuple[Window, ...]
+    age: float
+
+    @property
+    def learning(self) -> bool:
+        return self.age < LEARNING
+
+
+def outlook(series: Series, full: float, believe: float) -> Outlook:
+    """Seconds until `full`, by the window that says soonest among those that are believed.
+
+    `believe` (seconds) is the farthest forecast to act on: a window that says later is silent.
+    """
+    if not series.at:
+        return Outlook(None, 0.0, None, 0.0, (), 0.0)
+    age, used = series.age, series.used[-1]
+    windows = []
+
+    def said(
+        seconds: float, lasted: float, rate: float, level: float, began: float,
+        path: Callable[[], Iterable[float]],
+    ) -> None:  # fmt: skip
+        if rate <= 0:
+            windows.append(Window(seconds, rate, None, "it did not grow in every part of it"))
+            return
+        left = max(0.0, full - level) / rate
+        trust = TRUST if age >= LEARNING else 1 / TRUST
+        if left > believe:
+            doubt = "that is far off"
+        elif left > trust * lasted:
+            doubt = "it has not lasted long enough to be believed that far"
+        else:
+            doubt = known_cycle(path, full, level, began, 1 if age < YOUNG else RETURNS)
+        windows.append(Window(seconds, rate, left, doubt))
+
+    rush = rushing(series)
+    if rush:
+        seconds, rate = rush
+        said(seconds, seconds, rate, used, series.used[-3], lambda: levels(series))
+    for window in HOURS_WINDOWS:
+        lows = lowest_by_quarter(series, window)
+        if lows:
+            rise = min(b - a for a, b in zip(lows, lows[1:]))
+            said(window, window * 0.75, rise / (window / 4), used, lows[0], lambda: levels(series))
+    highs, lowest = by_day(series, 14)
+    # Below the trough of the day before by more than noise: somebody has cleaned up since.
+    cleaned_up = len(highs) > 1 and used < lowest[1] - (full - highs[0]) / TRUST
+    if len(highs) > DAYS_WINDOW:
+        rise = min(a - b for a, b in zip(highs[:DAYS_WINDOW], highs[1:]))
+        said(
+            DAYS_WINDOW * DAY, DAYS_WINDOW * DAY, 0.0 if cleaned_up else rise / DAY, highs[0],
+            highs[DAYS_WINDOW], lambda: reversed(by_day(series, 28)[0]),
+        )  # fmt: skip
+    if len(highs) == 14:
+        rise = min(a - b for a, b in zip(highs, highs[7:]))
+        said(
+            7 * DAY, 7 * DAY, 0.0 if cleaned_up else rise / (7 * DAY), max(highs[:7]),
+            max(highs[7:]), lambda: reversed(by_week(series)),
+        )  # fmt: skip
+    # The soonest; of windows that say the same minute, the one that has seen it for longest.
+    best = min(
+        (w for w in windows if w.believed),
+        key=lambda w: (round((w.left or 0.0) / 60), -w.seconds),
+        default=None,
+    )
+    if best is not None:
+        return Outlook(best.left, best.rate, best.left, best.seconds, tuple(windows), age)
+    rate = trend(series)
+    left = (full - highs[0]) / rate if rate > 0 else None
+    if left is not None and left <= believe:
+        left = None  # it looked like it, and was not believed
+    seconds = min(age, 7 * DAY)
+    return Outlook(None, rate, left, seconds, tuple(windows), age)
+
+
+def rushing(series: Series) -> tuple[float, float] | None:
+    """Seconds and the smaller rate of the last two intervals, if they were short."""
+    if len(series.at) < 3:
+        return None
+    first, second, third = series.at[-3:]
+    if not 0 < third - first <= RUSH or second in (first, third):
+        return None
+    a, b, c = series.used[-3:]
+    return third - first, min((b - a) / (second - first), (c - b) / (third - second))
+
+
+def lowest_by_quarter(series: Series, window: float) -> list[float] | None:
+    """The lowest look of each quarter of the last `window` seconds; None where one has no look."""
+    at, used = series.at, series.used
+    now = at[-1]
+    edges = [bisect_left(at, now - window + n * window / 4) for n in range(4)] + [len(at)]
+    if any(a == b for a, b in zip(edges, edges[1:])):
+        return None
+    return [min(used[a:b]) for a, b in zip(edges, edges[1:])]
+
+
+def by_day(series: Series, most: int) -> tuple[list[float], list[float]]:
+    """The highest and the lowest level of each 24 hours, newest first, back to a day unseen."""
+    now, hours = series.at[-1], series.hours
+    recent = series.used[bisect_left(series.at, hours[-1] + HOUR if hours else 0) :]
+    recent = recent or series.used[-1:]
+    highs, lows = [max(recent)], [min(recent)]
+    end = len(hours)
+    for day in range(1, most + 1):
+        start = bisect_left(hours, now - day * DAY - HOUR / 2)
+        if day == 1:
+            highs[0] = max(highs[:1] + series.high[start:end])
+            lows[0] = min(lows[:1] + series.low[start:end])
+        elif start == end:
+            break
+        else:
+            highs.append(max(series.high[start:end]))
+            lows.append(min(series.low[start:end]))
+        end = start
+    return highs, lows
+
+
+def by_week(series: Series) -> list[float]:
+    """The highest level of each seven days, newest first."""
+    highs, _ = by_day(series, 28)
+    return [max(highs[start : start + 7]) for start in range(0, len(highs), 7)]
+
+
+def trend(series: Series) -> float:
+    """Growth a second over the last week: the median rise of the daily peaks, for information.
+
+    A history of under three days has too few of those; it gives its whole rise over its age, and
+    one of under an hour nothing.
+    """
+    if series.age < HOUR:
+        return 0.0
+    highs, _ = by_day(series, 8)
+    rises = sorted(a - b for a, b in zip(highs, highs[1:]))
+    if len(rises) >= 2:
+        middle = len(rises) // 2
+        median = rises[middle] if len(rises) % 2 else (rises[middle - 1] + rises[middle]) / 2
+        return median / DAY
+    oldest = series.last[0] if series.hours else series.used[0]
+    return (series.used[-1] - oldest) / series.age
+
+
+def known_cycle(
+    path: Callable[[], Iterable[float]], full: float, level: float, began: float, enough: int
+) -> str:
+    """Why a climb from `began` to `level` is no news, or ""."""
+    margin = (full - level) / TRUST
+    finished, bottom = climbs(path(), (level - began) / 2)
+    as_high = sum(top >= level - margin for _, top in finished)
+    if as_high >= enough:
+        return f"it has been as high before and fell again ({as_high} times)"
+    as_far = [top - low for low, top in finished if top - low >= level - bottom - margin]
+    short = sum(bottom + climb < full for climb in as_far)
+    if short >= enough and short * 2 >= len(as_far):
+        return f"it has climbed as far before and fell again ({len(as_far)} times)"
+    return ""
+
+
+def climbs(path: Iterable[float], reversal: float) -> tuple[Sequence[tuple[float, float]], float]:
+    """Finished climbs as (bottom, top), ended by falls of at least `reversal`; and the bottom of
+    the climb that goes on.
+    """
+    finished: list[tuple[float, float]] = []
+    bottom = top = None
+    for level in path:
+        if bottom is None or top is None:
+            bottom = top = level
+        elif level > top:
+            top = level
+        elif top - level >= reversal > 0:
+            if top - bottom >= reversal:
+                finished.append((bottom, top))
+            bottom = top = level
+        elif level < bottom:
+            bottom = top = level
+    return finished, bottom or 0.0
+
+
+def levels(series: Series) -> Iterator[float]:
+    """The series as a path: of an hour its extremes, in the order that its last look suggests."""
+    for low, last, high in zip(series.low, series.last, series.high):
+        if last - low < high - last:
+            yield high
+            yield low
+        else:
+            yield low
+            yield high
+        yield last
+    newest = series.hours[-1] + HOUR if series.hours else float("-inf")
+    yield from series.used[bisect_left(series.at, newest) :]

@@ -1,0 +1,100 @@
+"""Filesystems that a test fills, and the mountinfo that shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from check_disk_growth import Culprits, Found, Mount, Place, options, plan
+from twiceshy.history import Stamp
+from twiceshy.verdict import Check
+
+GIB = 1024.0**3
+
+
+@dataclass
+class Disks:
+    """Filesystems by mount point; `ask` answers as statvfs would, `stuck` ones raise instead."""
+
+    places: dict[str, Place] = field(default_factory=dict)
+    gone: dict[str, OSError] = field(default_factory=dict)
+
+    def add(self, point: str, used: float = 50, room: float = 100, **more: object) -> None:
+        """A filesystem of `room` GiB with `used` GiB in it."""
+        self.places[point] = Place(
+            key=f"uuid of {point}",
+            point=point,
+            kind="ext4",
+            used=used * GIB,
+            room=room * GIB,
+            free=(room - used) * GIB,
+            inodes=1000,
+            inodes_room=1_000_000,
+        )
+        self.places[point] = replace(self.places[point], **more)  # type: ignore[arg-type]
+
+    def use(self, point: str, used: float, **more: object) -> None:
+        """Now it holds `used` GiB."""
+        place = self.places[point]
+        self.places[point] = replace(
+            place,
+            used=used * GIB,
+            free=place.room - used * GIB,
+            **more,  # type: ignore[arg-type]
+        )
+
+    def mountinfo(self) -> str:
+        return "".join(
+            f"{number} 1 8:{number} / {point} rw,relatime shared:1 - ext4 /dev/sd{number} rw\n"
+            for number, point in enumerate(self.places, start=20)
+        )
+
+    def ask(self, mount: Mount) -> Place | None:
+        if mount.point in self.gone:
+            raise self.gone[mount.point]
+        return self.places[mount.point]
+
+
+NOTHING_GREW = Found((), (), (), {}, (), True)
+
+
+@dataclass
+class Watch:
+    """A check that looks at the disks again and again, on a clock of its own."""
+
+    disks: Disks
+    state_dir: Path
+    now: Stamp = field(default_factory=lambda: Stamp("boot-1", 5000.0, 1_700_000_000.0))
+    found: Found = NOTHING_GREW
+    archive: int = 0
+
+    def later(self, seconds: float) -> None:
+        self.now = Stamp(self.now.boot, self.now.uptime + seconds, self.now.wall + seconds)
+
+    def look(self, *arguments: str) -> Check:
+        """One run of the check."""
+        args = options().parse_args(
+            ["--state-dir", str(self.state_dir), "--sample", "1ms", *arguments]
+        )
+        check = plan(
+            args,
+            clock=lambda: self.now,
+            mountinfo=self.disks.mountinfo,
+            ask=self.disks.ask,
+            seed=lambda *_: self.archive,
+            search=self._search,
+        )
+        check()
+        return check
+
+    def _search(self, wanted: Culprits) -> Found:
+        return self.found
+
+    def hours(self, hours: float, every: float = 3600, **growth: float) -> None:
+        """Look every so often, while disks (srv is /srv) grow by so many GiB an hour."""
+        for _ in range(round(hours * 3600 / every)):
+            self.later(every)
+            for name, per_hour in growth.items():
+                place = self.disks.places[f"/{name}"]
+                self.disks.use(f"/{name}", place.used / GIB + per_hour * every / 3600)
+            self.look()
