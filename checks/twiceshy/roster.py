@@ -1,0 +1,131 @@
+"""Which checks there are, found by name and never imported by the kit itself.
+
+They announce themselves in the entry-point group `twiceshy.checks`, so that a check in a package
+of its own makes the rounds too. In a checkout that nobody has installed, the files check_*.py
+beside the package are found instead.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import twiceshy
+from twiceshy import aside
+from twiceshy.declaration import Declaration, declared
+from twiceshy.plugin import CheckError
+
+GROUP = "twiceshy.checks"
+BESIDE = Path(twiceshy.__file__).resolve().parent.parent
+
+# A check says with its options() and applies() what it is; both only look at what is there.
+DECLARING_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A check by its short name ("flapping") and the module that holds it."""
+
+    name: str
+    module: str
+
+    @property
+    def program(self) -> str:
+        """What it is called as a command."""
+        return f"check_{self.name}"
+
+
+def found() -> list[Entry]:
+    """Every check of this installation, by name; reads package metadata or the directory."""
+    entries = {}
+    if (BESIDE.parent / "setup.cfg").is_file():
+        for file in sorted(BESIDE.glob("check_*.py")):
+            entries[file.stem[len("check_") :]] = Entry(file.stem[len("check_") :], file.stem)
+    for point in _entry_points():
+        entries.setdefault(point.name, Entry(point.name, point.value.partition(":")[0].strip()))
+    return [entries[name] for name in sorted(entries)]
+
+
+def _entry_points() -> list[importlib.metadata.EntryPoint]:
+    # Python 3.9 returns a dict and knows no selection; later ones warn about the dict.
+    if sys.version_info >= (3, 10):
+        return list(importlib.metadata.entry_points(group=GROUP))
+    return list(importlib.metadata.entry_points().get(GROUP, []))
+
+
+def chosen(names: list[str], among: list[Entry] | None = None) -> list[Entry]:
+    """The checks of these names, with or without check_, all without names; else CheckError."""
+    entries = found() if among is None else among
+    known = {entry.name: entry for entry in entries}
+    wanted = [name[len("check_") :] if name.startswith("check_") else name for name in names]
+    for name in wanted:
+        if name not in known:
+            raise CheckError(f"there is no check {name!r}; there are: {', '.join(known) or 'none'}")
+    return [known[name] for name in wanted] if wanted else entries
+
+
+def load(entry: Entry) -> ModuleType:
+    """Import a check; whatever it raises comes through."""
+    return importlib.import_module(entry.module)
+
+
+def why_not(check: ModuleType) -> str:
+    """Why a check has nothing to look at on this host; "" when it applies.
+
+    A module says so with a function `applies() -> str`; one without it always applies.
+    """
+    applies = getattr(check, "applies", None)
+    return str(applies()) if applies else ""
+
+
+def file_of(entry: Entry) -> str:
+    """The path of the script, without importing it."""
+    spec = importlib.util.find_spec(entry.module)
+    return (spec.origin or "") if spec else ""
+
+
+def program_of(entry: Entry) -> str:
+    """Where the check is to be found as a command on this host; "" if nowhere.
+
+    The plugin directory, beside the interpreter (a venv), the PATH, and the script itself.
+    """
+    beside = Path(sys.executable).parent / entry.program
+    for place in (Path("/usr/lib/nagios/plugins") / entry.program, beside):
+        if os.access(place, os.X_OK):
+            return str(place)
+    return shutil.which(entry.program) or file_of(entry)
+
+
+def declare(entries: list[Entry]) -> tuple[list[Declaration], dict[str, str]]:
+    """What each check declares of itself, and for those that do not apply here the reason.
+
+    Each is asked in a child process: one that crashes or hangs on import costs only itself.
+    """
+
+    def ask(name: str) -> tuple[Declaration | None, str]:
+        entry = next(entry for entry in entries if entry.name == name)
+        try:
+            check = load(entry)
+            return declared(entry.name, check, program_of(entry)), why_not(check)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a check that cannot be loaded
+            return None, f"cannot be loaded: {type(error).__name__}: {error}"
+
+    declarations, reasons = [], {}
+    answers = aside.each(ask, [entry.name for entry in entries], DECLARING_SECONDS)
+    for name, answer in answers.items():
+        if isinstance(answer, BaseException):
+            reasons[name] = f"cannot be loaded: {answer}"
+            continue
+        declaration, reason = answer
+        if declaration:
+            declarations.append(declaration)
+        if reason:
+            reasons[name] = reason
+    return declarations, reasons
