@@ -1,4 +1,4 @@
-"""The outage of the service desk: serving ETags took the checksum away, on both services at once."""
+"""The service desk's outage: serving ETags took the checksum away, on both services at once."""
 
 from __future__ import annotations
 

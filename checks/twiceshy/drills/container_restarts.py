@@ -136,7 +136,8 @@ def _ended(engine: subprocess.Popen[bytes]) -> None:
 def _unmounted(below: str) -> None:
     """Take away what dockerd has left mounted in its own directories."""
     with contextlib.suppress(OSError):
-        mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        mounts = [line.split()[4] for line in lines]
         for place in reversed(mounts):
             if place.startswith(f"{below}/"):
                 subprocess.run(["umount", "-l", place], capture_output=True, check=False)
