@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 from twiceshy.drills.stage import Cannot, Play, Sandbox, program
@@ -49,6 +50,7 @@ def stage(box: Sandbox) -> Play:
         configure("")
         rotate()
 
+    before = own_root()
     configure("")
     rotate("--force")
     log.write_text(LINE)
@@ -64,4 +66,19 @@ def stage(box: Sandbox) -> Play:
         break_it=break_it,
         remedy="the comment is taken out, and logrotate has run",
         mend_it=mend_it,
+        before=before,
     )  # fmt: skip
+
+
+def own_root() -> list[str]:
+    """What makes our files root's in the eyes of the check: logrotate ignores those of others."""
+    if os.geteuid() == 0:
+        return []
+    before = ["unshare", "--user", "--map-root-user"]
+    try:
+        tried = subprocess.run([*before, "true"], capture_output=True, check=False).returncode
+    except FileNotFoundError:
+        tried = 1
+    if tried:
+        raise Cannot("logrotate reads root's files only: needs root, or unprivileged namespaces")
+    return before

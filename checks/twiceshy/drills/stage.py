@@ -60,6 +60,8 @@ class Play:
     every_seconds: float = 1.0
     patience_seconds: float = 90.0
     environment: dict[str, str] = field(default_factory=dict)
+    is_first_look: bool = False
+    """Forget everything before each run, where the check's memory takes days and a drill must not."""
 
 
 class Sandbox:
@@ -205,6 +207,8 @@ def command(entry: Entry, play: Play) -> list[str]:
 
 def looked(entry: Entry, play: Play, box: Sandbox) -> Visit:
     """One run of the real check."""
+    if play.is_first_look:
+        shutil.rmtree(box.environment()["TWICESHY_STATE_DIR"], ignore_errors=True)
     done = subprocess.run(
         command(entry, play),
         env={**box.environment(), **play.environment},
