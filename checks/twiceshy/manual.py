@@ -15,7 +15,8 @@ from twiceshy import declaration, roster
 from twiceshy.declaration import Option
 from twiceshy.plugin import CheckError
 
-TITLE = re.compile(r"([A-Z][\w' ]*):(?: (.*))?$")
+# "Learned from: ..." and "Says:" at the margin begin a part of their own.
+TITLE = re.compile(r"([A-Z][a-z]+(?: [a-z]+)?):(?: (.*))?$")
 
 
 def add_arguments(to: argparse.ArgumentParser) -> None:
@@ -113,7 +114,7 @@ def _options(options: Sequence[Option]) -> str:
 
 
 def _text(text: str) -> str:
-    """Text in troff: backslashes doubled, hyphens that can be copied, quotes that end no argument."""
+    """Text in troff: hyphens that can be copied, quotes that end no argument."""
     return text.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq").replace("'", "\\(aq")
 
 

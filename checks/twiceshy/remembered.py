@@ -95,11 +95,8 @@ def _show(place: Path, check: str, subject: str | None) -> int:
         for table in tables(sql):
             if not table.subject:
                 continue
-            rows = sql.execute(
-                f"SELECT * FROM {_name(table.name)} WHERE {_name(table.subject)} = ? ORDER BY rowid",
-                (subject,),
-            )
-            for row in rows:
+            about = f"{_name(table.name)} WHERE {_name(table.subject)} = ?"
+            for row in sql.execute(f"SELECT * FROM {about} ORDER BY rowid", (subject,)):
                 print(f"{table.name}: {json.dumps(dict(zip(table.columns, map(_shown, row))))}")
     return 0
 
@@ -125,6 +122,12 @@ def _forget(place: Path, check: str, subject: str | None, everything: bool) -> i
         sql.execute("VACUUM")
     print(f"{check} forgot {forgotten} rows" + (f" of {safe(subject)}" if subject else ""))
     return 0
+
+
+def _unknown(check: str, subject: str) -> CheckError:
+    return CheckError(
+        f"{check} remembers nothing of {subject!r}; see: twiceshy history show {check}"
+    )
 
 
 def _file(place: Path, check: str) -> Path:

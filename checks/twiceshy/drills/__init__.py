@@ -191,8 +191,10 @@ def _interruptible() -> Iterator[None]:
     """SIGTERM and SIGHUP end a drill as Ctrl-C does, with everything cleared."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        stage.INTERRUPTED.append(number)
         raise KeyboardInterrupt
 
+    stage.INTERRUPTED.clear()
     before = {number: signal.signal(number, interrupt) for number in deadline.Deadline.SIGNALS}
     try:
         yield

@@ -62,7 +62,7 @@ def stage(box: Sandbox) -> Play:
             # Whether and when this host runs logrotate is not what is staged here.
             "--ignore=schedule-dead",
         ],
-        fault="a comment behind `rotate 7`, which logrotate does not allow there; the log is flooded",
+        fault="a comment behind `rotate 7`, where logrotate allows none; the log is flooded",
         break_it=break_it,
         remedy="the comment is taken out, and logrotate has run",
         mend_it=mend_it,

@@ -33,6 +33,17 @@ MARK = "TWICESHY_DRILL"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
+# The signals that have asked the drill to end. An exception raised by a signal's handler is lost if
+# it comes while Python forks, so whoever waits looks here too.
+INTERRUPTED: list[int] = []
+
+
+def heed() -> None:
+    """KeyboardInterrupt if the drill has been asked to end."""
+    if INTERRUPTED:
+        raise KeyboardInterrupt
+
+
 class Cannot(Exception):
     """The drill needs something that this machine does not have; the text says what."""
 
@@ -61,7 +72,7 @@ class Play:
     patience_seconds: float = 90.0
     environment: dict[str, str] = field(default_factory=dict)
     is_first_look: bool = False
-    """Forget everything before each run, where the check's memory takes days and a drill must not."""
+    """Forget all before each run, where the check learns for days and a drill must not."""
 
 
 class Sandbox:
@@ -130,6 +141,7 @@ class Sandbox:
         """Poll until `condition()` is true; Failed if it never is, with the end of the log."""
         ends = time.monotonic() + seconds
         while not condition():
+            heed()
             if time.monotonic() > ends:
                 raise Cannot(f"{what} did not come about in {units.say_duration(seconds)}"
                              f"{self._last_words()}")  # fmt: skip
@@ -219,6 +231,7 @@ def looked(entry: Entry, play: Play, box: Sandbox) -> Visit:
         check=False,
         preexec_fn=_die_with_parent,
     )
+    heed()
     return rounds.told(entry.name, done.returncode, done.stdout.decode("utf-8", "replace"))
 
 

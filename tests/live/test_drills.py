@@ -1,0 +1,69 @@
+"""Every drill, for real: red and green again, as root, and those that can as nobody."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from conftest import CHECKS, ROOT
+
+pytestmark = pytest.mark.live
+
+NAMES = sorted(check.stem[len("check_") :] for check in CHECKS)
+NEEDED = {"log_rotation": ["logrotate"], "container_restarts": ["dockerd"]}
+WITHOUT_ROOT = [name for name in NAMES if name != "container_restarts"]
+
+
+def drilled(name: str, tmp_path: Path, *before: str) -> str:
+    """What `twiceshy drill NAME` prints; AssertionError unless it went red and green."""
+    done = subprocess.run(
+        [*before, sys.executable, "-m", "twiceshy", "drill", name],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "checks"), "PYTHONDONTWRITEBYTECODE": "1",
+             "HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert re.search(r"<- red after", said), said
+    assert re.search(r"<- green again after", said), said
+    return said
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_root_sees_it_red_and_green_and_finds_nothing_left(
+    name: str, needs: Callable[..., None], tmp_path: Path
+) -> None:
+    needs(*NEEDED.get(name, []))
+    said = drilled(name, tmp_path)
+    (sandbox,) = set(re.findall(r"/tmp/twiceshy-drill-\d+-\w+", said)) or {"/nowhere"}
+    assert not Path(sandbox).exists()
+    assert sandbox not in Path("/proc/self/mountinfo").read_text()
+
+
+@pytest.mark.parametrize("name", WITHOUT_ROOT)
+def test_nobody_sees_it_red_and_green_too(
+    name: str, needs: Callable[..., None], tmp_path: Path
+) -> None:
+    needs("setpriv", *NEEDED.get(name, []))
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    reads = subprocess.run(
+        [*as_nobody, sys.executable, "-c", "import nagiosplugin, os; os.listdir('.')"],
+        cwd=ROOT / "checks", capture_output=True, check=False,
+    )  # fmt: skip
+    if reads.returncode:
+        pytest.skip("the checkout or its Python is in a directory that nobody may enter")
+    if name in ("disk_growth", "log_rotation"):
+        spaces = subprocess.run(
+            [*as_nobody, "unshare", "--user", "--map-root-user", "--mount", "true"],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        if spaces.returncode or not shutil.which("unshare"):
+            pytest.skip("this kernel gives nobody no user namespaces")
+    drilled(name, tmp_path, *as_nobody)
