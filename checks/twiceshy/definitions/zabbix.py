@@ -29,7 +29,7 @@ def _parameters(checks: Sequence[Declaration], place: Place) -> str:
         "# a check takes: Timeout=15 in zabbix_agentd.conf.",
     ]
     for check in checks:
-        lines.append(f"# {check.question}")
+        lines.append(f"# {check.command}: {check.question}")
         lines.append(
             f"UserParameter=twiceshy.{check.name},"
             f"{place.twiceshy} --json --timeout 10s {check.name} 2>/dev/null || true"
