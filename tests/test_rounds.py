@@ -260,3 +260,11 @@ def test_checks_are_called_with_or_without_their_prefix() -> None:
     assert roster.chosen([], known) == known
     with pytest.raises(CheckError, match="there are: a, b"):
         roster.chosen(["c"], known)
+
+
+def test_entry_points_are_read_as_packaging_writes_them() -> None:
+    text = (
+        "[console_scripts]\ncheck_a = check_a:main\n\n[twiceshy.checks]\n# ours\na = check_a\n"
+        "b=pkg.check_b : check [extra]\n\n[other]\nc = check_c\n"
+    )
+    assert roster.entry_points(text) == {"a": "check_a", "b": "pkg.check_b"}

@@ -7,20 +7,22 @@ beside the package are found instead.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import importlib.metadata
-import importlib.util
 import os
-import shutil
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import twiceshy
 from twiceshy import aside
-from twiceshy.declaration import Declaration, declared
 from twiceshy.plugin import CheckError
+
+if TYPE_CHECKING:
+    from twiceshy.declaration import Declaration
 
 GROUP = "twiceshy.checks"
 BESIDE = Path(twiceshy.__file__).resolve().parent.parent
@@ -48,16 +50,38 @@ def found() -> list[Entry]:
     if (BESIDE.parent / "setup.cfg").is_file():
         for file in sorted(BESIDE.glob("check_*.py")):
             entries[file.stem[len("check_") :]] = Entry(file.stem[len("check_") :], file.stem)
-    for point in _entry_points():
-        entries.setdefault(point.name, Entry(point.name, point.value.partition(":")[0].strip()))
+    for name, module in _announced().items():
+        entries.setdefault(name, Entry(name, module))
     return [entries[name] for name in sorted(entries)]
 
 
-def _entry_points() -> list[importlib.metadata.EntryPoint]:
-    # Python 3.9 returns a dict and knows no selection; later ones warn about the dict.
-    if sys.version_info >= (3, 10):
-        return list(importlib.metadata.entry_points(group=GROUP))
-    return list(importlib.metadata.entry_points().get(GROUP, []))
+def _announced() -> dict[str, str]:
+    """The entry points of our group in every installed distribution, module by name.
+
+    Read from the files that importlib.metadata reads (entry points specification, PyPA), since
+    importing that, with its mail parser, would take longer than a check.
+    """
+    announced: dict[str, str] = {}
+    for place in sys.path:
+        for pattern in ("*.dist-info/entry_points.txt", "*.egg-info/entry_points.txt"):
+            for file in sorted(Path(place or ".").glob(pattern)):
+                with contextlib.suppress(OSError, UnicodeDecodeError):
+                    for name, module in entry_points(file.read_text(encoding="utf-8")).items():
+                        announced.setdefault(name, module)
+    return announced
+
+
+def entry_points(text: str) -> dict[str, str]:
+    """Module by name in our group of an entry_points.txt: pure."""
+    group, found = "", {}
+    for line in text.splitlines():
+        line = line.strip()
+        if line.startswith("["):
+            group = line.strip("[] ")
+        elif group == GROUP and "=" in line and not line.startswith(("#", ";")):
+            name, _, value = line.partition("=")
+            found[name.strip()] = re.split(r"[:\s\[]", value.strip(), maxsplit=1)[0]
+    return found
 
 
 def chosen(names: list[str], among: list[Entry] | None = None) -> list[Entry]:
@@ -87,6 +111,8 @@ def why_not(check: ModuleType) -> str:
 
 def file_of(entry: Entry) -> str:
     """The path of the script, without importing it."""
+    import importlib.util
+
     spec = importlib.util.find_spec(entry.module)
     return (spec.origin or "") if spec else ""
 
@@ -100,6 +126,8 @@ def program_of(entry: Entry) -> str:
     for place in (Path("/usr/lib/nagios/plugins") / entry.program, beside):
         if os.access(place, os.X_OK):
             return str(place)
+    import shutil
+
     return shutil.which(entry.program) or file_of(entry)
 
 
@@ -108,6 +136,8 @@ def declare(entries: list[Entry]) -> tuple[list[Declaration], dict[str, str]]:
 
     Each is asked in a child process: one that crashes or hangs on import costs only itself.
     """
+
+    from twiceshy.declaration import declared
 
     def ask(name: str) -> tuple[Declaration | None, str]:
         entry = next(entry for entry in entries if entry.name == name)
