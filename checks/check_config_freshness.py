@@ -1060,6 +1060,11 @@ def puppet_judged(run: PuppetRun, clock: float, max_age: float, grace: float) ->
 # How it is told
 
 
+def applies() -> str:
+    """Why there is nothing to look at on this host: endpoints have no defaults."""
+    return "no endpoint is configured; give it URLs, --endpoints, --manifest or --puppet"
+
+
 def look(args: argparse.Namespace, now: Callable[[], remembered.Stamp]) -> Report:
     """One run: everything asked at once, suspicious answers asked again, then judged."""
     manners = fetch.Manners(

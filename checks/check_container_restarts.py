@@ -60,7 +60,9 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -464,6 +466,16 @@ def is_group_selected(
 
 
 # How it is told
+
+
+def applies() -> str:
+    """Why there is nothing to look at on this host, or ""."""
+    if engine_address(None) is not None:
+        return ""
+    with contextlib.suppress(OSError):
+        if os.listdir("/var/lib/docker/containers"):  # an engine that is down, with containers
+            return ""
+    return "no container engine has a socket here"
 
 
 def options() -> argparse.ArgumentParser:

@@ -809,6 +809,8 @@ def _quoted(path: str) -> str:
 
 # How it is told
 
+EVERY = "5m"
+
 
 def options() -> argparse.ArgumentParser:
     """The command line of check_disk_growth."""

@@ -743,6 +743,16 @@ class Judged:
 # How it is told
 
 
+def applies() -> str:
+    """Why there is nothing to look at on this host, or ""."""
+    if os.path.isdir("/run/systemd/system"):  # sd_booted(3)
+        return ""
+    processes = process.snapshot(process.PROC)
+    if supervisors.running_here(processes.values()) or systemd.found(process.PROC, processes):
+        return ""
+    return f"no supervisor runs here ({', '.join(supervisors.PROGRAMS)})"
+
+
 def report(
     judged: Sequence[Judged],
     trouble: Sequence[Finding],

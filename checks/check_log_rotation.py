@@ -2327,6 +2327,16 @@ def faults_of(
 
 # How it is told
 
+EVERY = "1h"
+
+
+def applies() -> str:
+    """Why there is nothing to look at on this host, or ""."""
+    for trace in ("/etc/logrotate.conf", "/usr/sbin/logrotate", "/usr/bin/logrotate"):
+        if os.path.exists(trace):
+            return ""
+    return "logrotate is not installed, and there is no /etc/logrotate.conf"
+
 
 @dataclass(frozen=True)
 class Ignore:

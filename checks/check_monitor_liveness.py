@@ -346,6 +346,14 @@ def identity_of(target: Target) -> str:
 # How it is told
 
 
+def applies() -> str:
+    """Why there is nothing to look at on this host, or ""; one that is gone is looked for."""
+    if found(processes.all_of_host()):
+        return ""
+    with history.History.open("monitor_liveness") as memory:
+        return "" if memory.note("running") else "no monitor runs on this host"
+
+
 def options() -> argparse.ArgumentParser:
     """The options of check_monitor_liveness."""
     made = opt.parser("monitor_liveness", __doc__)

@@ -32,7 +32,7 @@ def stage(box: Sandbox) -> Play:
     config = box.write("daemon.conf", "listen 514\n")
     directory = str(box.directory)
     run = box.write("service/drilld/run", DAEMON.format(directory=directory), 0o755)
-    limits = ["-w", "1", "-c", "3", "--window", "12s"]
+    limits = ["-w", "1", "-c", "2", "--window", "15s"]
     runsvdir = program("runsvdir")
     if runsvdir:
         box.start(runsvdir, "-P", f"{directory}/service")
