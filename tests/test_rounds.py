@@ -199,7 +199,7 @@ def test_a_wrong_name_and_a_wrong_option_are_unknown(foreign: dict[str, str]) ->
 
 def test_an_interrupt_leaves_no_check_behind(foreign: dict[str, str]) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "twiceshy", "-t", "60s", "hanging"],
+        [sys.executable, "-m", "twiceshy", "-t", "90s", "hanging"],
         env=foreign, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     children: list[str] = []

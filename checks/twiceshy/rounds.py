@@ -119,9 +119,12 @@ def _share_imports() -> None:
 def _started(entry: Entry, arguments: Sequence[str]) -> _Running:
     said, say = os.pipe2(os.O_CLOEXEC)
     excused, excuse = os.pipe2(os.O_CLOEXEC)
+    # A Ctrl-C that comes while Python forks would be lost in one of its at-fork hooks.
+    signal.pthread_sigmask(signal.SIG_BLOCK, deadline.Deadline.SIGNALS)
     pid = os.fork()
     if pid == 0:
         _visit_and_leave(entry, arguments, say, excuse)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, deadline.Deadline.SIGNALS)
     os.close(say)
     os.close(excuse)
     for reads in (said, excused):
@@ -137,6 +140,7 @@ def _visit_and_leave(entry: Entry, arguments: Sequence[str], say: int, excuse: i
         signal.set_wakeup_fd(-1)
         for number in deadline.Deadline.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, deadline.Deadline.SIGNALS)
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, 0)
         os.dup2(say, 1)
