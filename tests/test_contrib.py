@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conftest import CHECKS, ROOT
 from contract import measures
 
@@ -41,9 +42,7 @@ def test_what_is_generated_is_up_to_date(generated: dict[str, str]) -> None:
 def test_every_consumer_has_a_definition_of_every_check(
     generated: dict[str, str], consumer: str, check: str
 ) -> None:
-    assert any(
-        check in text for name, text in generated.items() if name.startswith(f"{consumer}/")
-    )
+    assert any(check in text for name, text in generated.items() if name.startswith(f"{consumer}/"))
 
 
 def test_the_dashboard_shows_every_measure_once(generated: dict[str, str]) -> None:

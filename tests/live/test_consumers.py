@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from sides.engine import Engine
 
 from conftest import ROOT
 from contract import STATES, understood
 from live.consumers import Icinga, Nagios, Service, Understood, loopback
 from live.lab import PROGRAMS, Lab
+from sides.engine import Engine
 
 pytestmark = pytest.mark.live
 
