@@ -77,6 +77,16 @@ def test_a_subject_is_forgotten_in_every_table_and_no_other() -> None:
     assert twiceshy("history", "show", "hens").stdout.split() == ["2", "rows", "berta"]
 
 
+def test_a_filesystem_is_called_by_its_mount_point() -> None:
+    tables = "CREATE TABLE IF NOT EXISTS filesystem (key TEXT, point TEXT);"
+    with history.History.open("disk_growth", tables=tables) as kept:
+        kept.defer("INSERT INTO filesystem VALUES ('ext4:1', '/srv')")
+        assert kept.save() is None
+    shown = twiceshy("history", "show", "disk_growth").stdout
+    assert shown == "       1 rows  ext4:1 (/srv)\n"
+    assert "forgot 1 rows" in twiceshy("history", "forget", "disk_growth", "/srv").stdout
+
+
 @pytest.mark.usefixtures("remembered")
 def test_all_is_forgotten_only_when_it_is_said() -> None:
     assert twiceshy("history", "forget", "hens").returncode == 3

@@ -21,8 +21,10 @@ from twiceshy import history, options, units
 from twiceshy.plugin import CheckError
 from twiceshy.verdict import safe
 
-# The column of a table that says whom a row is about, the first that is there.
-SUBJECT_COLUMNS = ("subject", "key", "group_key", "grp", "container", "endpoint", "id", "name")
+# The column of a table that says whom a row is about, the first that is there; and the one that
+# says how people call it.
+SUBJECT_COLUMNS = ("subject", "key", "grp", "endpoint", "id", "name")
+ALIAS_COLUMNS = ("point", "grp_name")
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,14 @@ def _list(place: Path) -> int:
 def _show(place: Path, check: str, subject: str | None) -> int:
     with _opened(_file(place, check)) as sql:
         if subject is None:
+            called = {key: alias for alias, key in aliases(sql).items() if alias != key}
             for name, rows in subjects(sql).items():
-                print(f"  {rows:6} rows  {safe(name)}")
+                known = f" ({safe(called[name])})" if name in called else ""
+                print(f"  {rows:6} rows  {safe(name)}{known}")
             return 0
+        subject = aliases(sql).get(subject, subject)
         if subject not in subjects(sql):
-            raise CheckError(
-                f"nothing is remembered of {subject!r}; see twiceshy history show {check}"
-            )
+            raise _unknown(check, subject)
         for table in tables(sql):
             if not table.subject:
                 continue
@@ -105,10 +108,10 @@ def _forget(place: Path, check: str, subject: str | None, everything: bool) -> i
     if (subject is None) == (not everything):
         raise CheckError(f"say whom to forget: twiceshy history forget {check} SUBJECT, or --all")
     with _opened(_file(place, check), writing=True) as sql:
+        if subject is not None:
+            subject = aliases(sql).get(subject, subject)
         if subject is not None and subject not in subjects(sql):
-            raise CheckError(
-                f"nothing is remembered of {subject!r}; see twiceshy history show {check}"
-            )
+            raise _unknown(check, subject)
         forgotten = 0
         with sql:
             for table in tables(sql):
@@ -174,6 +177,17 @@ def subjects(sql: sqlite3.Connection) -> dict[str, int]:
             ):
                 found[str(name)] = found.get(str(name), 0) + rows
     return dict(sorted(found.items()))
+
+
+def aliases(sql: sqlite3.Connection) -> dict[str, str]:
+    """Subjects by what people call them: a filesystem by its mount point."""
+    found = {}
+    for table in tables(sql):
+        for column in ALIAS_COLUMNS:
+            if table.subject and column in table.columns:
+                rows = f"SELECT {_name(column)}, {_name(table.subject)} FROM {_name(table.name)}"
+                found.update({str(alias): str(key) for alias, key in sql.execute(rows)})
+    return found
 
 
 def _name(name: str) -> str:

@@ -221,16 +221,19 @@ def looked(entry: Entry, play: Play, box: Sandbox) -> Visit:
     """One run of the real check."""
     if play.is_first_look:
         shutil.rmtree(box.environment()["TWICESHY_STATE_DIR"], ignore_errors=True)
-    done = subprocess.run(
-        command(entry, play),
-        env={**box.environment(), **play.environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=60,
-        check=False,
-        preexec_fn=_die_with_parent,
-    )
+    try:
+        done = subprocess.run(
+            command(entry, play),
+            env={**box.environment(), **play.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+            preexec_fn=_die_with_parent,
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{entry.program} did not end within 1m, whatever its -t says") from None
     heed()
     return rounds.told(entry.name, done.returncode, done.stdout.decode("utf-8", "replace"))
 
