@@ -48,7 +48,7 @@ UNITS = {
 }
 
 FILES = """
-mkdir -p /srv/config /srv/full /srv/roomy /srv/logs /srv/rotate.d
+mkdir -p /srv/config /srv/full /srv/roomy /srv/logs
 cd /srv/config
 printf '{"release": 7}\\n' > good.json
 cp good.json torn.json
@@ -62,9 +62,15 @@ touch /srv/fresh-heartbeat
 touch -d '1 hour ago' /srv/stale-heartbeat
 printf secret > /srv/secret-heartbeat
 chmod 600 /srv/secret-heartbeat
-head -c 2000000 /dev/zero > /srv/logs/app.log
-printf '/srv/logs/app.log {\\n  size 1k\\n  rotate 4\\n}\\n' > /srv/rotate.d/app
+head -c 20000 /dev/zero > /srv/logs/app.log
+mkdir /srv/calm
+echo quiet > /srv/calm/app.log
+printf '/srv/calm/app.log {\\n  weekly\\n  rotate 4\\n}\\n' > /srv/rotate.conf
 printf '/srv/logs/app.log {\\n  size 1k # small\\n  rotate 4\\n}\\n' > /srv/rotate.broken
+printf 'logrotate state -- version 2\\n"/srv/calm/app.log" %s\\n' \
+    "$(date +%Y-%-m-%-d-%-H:%-M:%-S)" > /srv/rotated-but-where
+chmod 644 /srv/rotated-but-where
+systemctl enable --now logrotate.timer
 """
 
 # Each check in each state: the options that provoke it.
@@ -82,8 +88,9 @@ CASES = {
         "UNKNOWN": "--docker-host unix:///run/secret/engine.sock",
     },
     "log_rotation": {
-        "OK": "--config /srv/nothing.conf --log-dir /srv/config",
-        "WARNING": "--config /srv/rotate.conf --log-dir /srv/logs",
+        "OK": "--config /srv/rotate.conf --log-dir /srv/calm --ignore unseen",
+        "WARNING": "--config /srv/rotate.conf --log-dir /srv/calm --ignore unseen"
+        " --state-file /srv/rotated-but-where",
         "CRITICAL": "--config /srv/rotate.broken --log-dir /srv/logs",
         "UNKNOWN": "--config /srv/absent.conf",
     },

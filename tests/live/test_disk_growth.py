@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,9 +44,11 @@ def volume(tmp_path: Path, needs: Callable[..., None]) -> Iterator[Volume]:
     """`volume("xfs", 400)` is a mounted filesystem of 400 MiB; `again=` makes it anew in place."""
     needs("mount", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs")
     mounted: list[Path] = []
+    # A short path: the check's first line has room for a directory below it.
+    points = Path(tempfile.mkdtemp(prefix="d-"))
 
     def made(kind: str, mebibytes: int, *mkfs: str, name: str = "vol") -> Path:
-        image, point = tmp_path / f"{name}.img", tmp_path / name
+        image, point = tmp_path / f"{name}.img", points / name
         if point in mounted:
             sh("umount", point)
             mounted.remove(point)
@@ -61,6 +64,7 @@ def volume(tmp_path: Path, needs: Callable[..., None]) -> Iterator[Volume]:
     yield made
     for point in reversed(mounted):
         subprocess.run(["umount", "-l", str(point)], check=False)
+    shutil.rmtree(points, ignore_errors=True)
 
 
 class Operator:
