@@ -96,7 +96,7 @@ CASES = {
     },
     "disk_growth": {
         "OK": "--include /srv/roomy --learning ok",
-        "WARNING": "--include /srv/roomy --learning ok --min-free 7.9MiB:",
+        "WARNING": "--include /srv/roomy --learning ok --require /srv/absent --missing warning",
         "CRITICAL": "--include /srv/full",
         "UNKNOWN": "--include /srv/absent --missing unknown",
     },
