@@ -4,9 +4,10 @@
     tests/benchmarks/rounds_cpu.py [RUNS]
 
 Both as they are when installed (console scripts, bytecode cached), with the same Python and no
-history shared with the host's own; what does not apply to this host is left out of both. CPU time
-is user and system, children included, so that a loaded machine does not matter much; the median of
-RUNS (default 5) counts. On a machine with a thousand processes of others, a look at a quiet one:
+history shared with the host's own. The rounds leave out what does not apply to this host, which a
+check that is run by itself cannot know; so there is a second figure for those that apply alone. CPU
+time is user and system, children included, so that a loaded machine does not matter much; the
+median of RUNS (default 5) counts. On a machine with a thousand processes of others, a quiet one:
 unshare --pid --fork --mount-proc --kill-child tests/benchmarks/rounds_cpu.py
 """
 
@@ -49,24 +50,32 @@ def main() -> None:
         seen = subprocess.run(
             [*rounds, "--json"], env=env, capture_output=True, text=True, check=False
         )
-        names = sorted(check["name"] for check in json.loads(seen.stdout)["checks"])
+        told = json.loads(seen.stdout)
+        applying = sorted(check["name"] for check in told["checks"])
+        names = sorted([*applying, *told["not_applicable"]])
         alone = {
             name: [sys.executable, "-c", f"from check_{name} import main; main()"] for name in names
         }
         for command in alone.values():  # the bytecode
             subprocess.run(command, env=env, stdout=subprocess.DEVNULL, check=False)
-        together, single = [], []
+        together, fewer, single, few = [], [], [], []
         each: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(runs):
-            together.append(cpu_seconds([[*rounds, *names]], env))
+            together.append(cpu_seconds([rounds], env))
+            fewer.append(cpu_seconds([[*rounds, *applying]], env))
             for name, command in alone.items():
                 each[name].append(cpu_seconds([command], env))
             single.append(sum(times[-1] for times in each.values()))
+            few.append(sum(each[name][-1] for name in applying))
     for name, times in each.items():
         print(f"{name:20} {statistics.median(times) * 1000:7.0f} ms")
-    one, all_ = statistics.median(together), statistics.median(single)
-    print(f"{'one by one':20} {all_ * 1000:7.0f} ms")
-    print(f"{'the rounds':20} {one * 1000:7.0f} ms = {100 * one / all_:.0f} %")
+    for words, alike, by_one in (
+        (f"all {len(names)}", together, single),
+        (f"the {len(applying)} that apply", fewer, few),
+    ):
+        one, all_ = statistics.median(alike), statistics.median(by_one)
+        print(f"{words}: one by one {all_ * 1000:.0f} ms, the rounds {one * 1000:.0f} ms", end="")
+        print(f" = {100 * one / all_:.0f} %")
 
 
 if __name__ == "__main__":
