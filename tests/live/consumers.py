@@ -176,7 +176,7 @@ class Icinga:
                 first, _, rest = result["output"].partition("\n")
                 found[service["attrs"]["name"]] = Understood(
                     int(result["exit_status"]),
-                    first,
+                    first.strip(),  # it keeps the blank before the |
                     rest.strip(),
                     " ".join(
                         item if isinstance(item, str) else item["label"]

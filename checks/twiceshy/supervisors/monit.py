@@ -53,7 +53,7 @@ DOES_NOT_EXIST = 512  # in <status>, Event_NonExist of monit's event.h
 PASSIVE, MANUAL = 1, 2  # <monitormode>
 LOG_BYTES = 262144
 MOST_BYTES = 8 << 20
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 3.0
 CONTROL_FILES = ("/etc/monit/monitrc", "/etc/monitrc", "/etc/monit.conf", "/usr/local/etc/monitrc")
 DEFAULT_URL = "http://127.0.0.1:2812"
 

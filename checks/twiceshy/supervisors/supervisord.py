@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 NAME = "supervisord"
 LOG_BYTES = 131072
 MOST_LOG_BYTES = 2 << 20
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 3.0
 # Where supervisord itself looks (supervisor/options.py), and Debian's.
 CONFIGURATIONS = ("/etc/supervisord.conf", "/etc/supervisor/supervisord.conf")
 SOCKETS = ("/run/supervisor.sock", "/var/run/supervisor.sock", "/tmp/supervisor.sock")
