@@ -293,11 +293,13 @@ def test_nrpe_brings_every_byte_even_in_its_old_small_packets(consumers: Consume
     commands = "".join(f"command[{service.name}]={service.command}\n" for service in SERVICES)
     lab.write("/etc/nagios/nrpe.d/lab.cfg", commands)
     shell(lab, "systemctl restart nagios-nrpe-server")
+    nrpe = [f"{PLUGINS}/check_nrpe", "-H", "127.0.0.1"]
+    lab.wait_for(lambda: lab.run(nrpe).returncode == 0, "NRPE to listen")
     for name in NAMES:
         settled(consumers, consumers.nagios, name)
         for packets in ("-4", "-2"):
             before = set(consumers.printed(name))
-            done = lab.run([f"{PLUGINS}/check_nrpe", packets, "-H", "127.0.0.1", "-c", name])
+            done = lab.run([*nrpe, packets, "-c", name])
             assert done.returncode == STATES[name.rpartition("-")[2]], done.stdout
             assert done.stdout in set(consumers.printed(name)), (packets, before)
 
