@@ -390,7 +390,7 @@ def puppet_run(typed: str, clock: float) -> PuppetRun:
     path = typed or _first_summary()
     below = os.path.dirname(path)
     disabled, why = None, ""
-    missing = "give --puppet the path that `puppet config print lastrunfile` says"
+    missing = "puppet config print lastrunfile  # and give --puppet that path"
     for place in (below, f"{below}/../state", f"{below}/../cache/state"):
         lock = os.path.normpath(f"{place}/agent_disabled.lock")
         try:

@@ -1106,9 +1106,12 @@ def _missing(
         )
         for name in gone
     ]
-    if not judged and not question.exact_names and not is_uncertain and question.services:
-        typed = ", ".join(pattern.typed for pattern in question.services)
-        findings.append(Finding(limits.missing, f"no service matches {safe(typed)}"))
+    # A selection that selects nothing watches nothing: a directory moved, a pattern mistyped.
+    asked = [pattern.typed for pattern in (*question.services, *question.include)]
+    asked += [*question.places, *question.supervisors]
+    if not judged and not question.exact_names and not is_uncertain and asked:
+        typed = safe(", ".join(asked))
+        findings.append(Finding(limits.missing, f"no service is found for {typed}", code="missing"))
     return findings
 
 

@@ -756,7 +756,7 @@ def _about_maintenance(planned: Maintenance, findings: Sequence[Finding]) -> lis
             WARNING,
             f"maintenance file {planned.path} is {ago(planned.age)} old "
             f"(limit {ago(planned.limit)}), and excuses nothing any more",
-            next=f"rm {planned.path}, or touch it if the work goes on",
+            next=f"rm {planned.path}  # or touch it, if the work goes on",
         )
     ]
 

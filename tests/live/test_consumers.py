@@ -28,7 +28,7 @@ from sides.engine import Engine
 pytestmark = pytest.mark.live
 
 PLUGINS = "/usr/lib/nagios/plugins"
-RAW = "/var/tmp/raw"
+RAW = "/srv/raw"  # not a temporary directory: the NRPE unit has one of its own
 
 WRAPPER = f"""#!/bin/sh
 name=$1
@@ -292,7 +292,8 @@ def test_nrpe_brings_every_byte_even_in_its_old_small_packets(consumers: Consume
     lab = consumers.lab
     commands = "".join(f"command[{service.name}]={service.command}\n" for service in SERVICES)
     lab.write("/etc/nagios/nrpe.d/lab.cfg", commands)
-    shell(lab, "systemctl restart nagios-nrpe-server")
+    # systemd-tmpfiles makes it on a host that boots.
+    shell(lab, "install -d -o nagios /run/nagios; systemctl restart nagios-nrpe-server")
     nrpe = [f"{PLUGINS}/check_nrpe", "-H", "127.0.0.1"]
     lab.wait_for(lambda: lab.run(nrpe).returncode == 0, "NRPE to listen")
     for name in NAMES:

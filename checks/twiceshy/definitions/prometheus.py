@@ -27,8 +27,8 @@ Description=The rounds of twiceshy, for node_exporter's textfile collector
 [Service]
 Type=oneshot
 ExecStart={place.twiceshy} metrics --write {TEXTFILE} {names}
-StateDirectory=twiceshy
-Environment=TWICESHY_STATE_DIR=/var/lib/twiceshy
+StateDirectory=twiceshy-root
+Environment=TWICESHY_STATE_DIR=/var/lib/twiceshy-root
 """,
         "systemd/twiceshy-metrics.timer": f"""[Unit]
 Description=The rounds of twiceshy every {every}s

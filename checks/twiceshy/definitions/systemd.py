@@ -36,10 +36,11 @@ OnFailure=twiceshy-mail@%n.service
 [Service]
 Type=oneshot
 ExecStart={path}
-# As root; with User={place.user} what that user may not read becomes UNKNOWN.
-StateDirectory=twiceshy
+# As root, with a history of its own: /var/lib/twiceshy is the monitoring system's user's.
+# With User={place.user} what that user may not read becomes UNKNOWN.
+StateDirectory=twiceshy-root
 StateDirectoryMode=0700
-Environment=TWICESHY_STATE_DIR=/var/lib/twiceshy
+Environment=TWICESHY_STATE_DIR=/var/lib/twiceshy-root
 NoNewPrivileges=yes
 """
         made[f"{_unit(check)}.timer"] = f"""[Unit]

@@ -597,7 +597,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
                 poor(
                     "notifications",
                     "are disabled: it sees faults and tells nobody",
-                    "see Process Info in the web interface, or submit ENABLE_NOTIFICATIONS",
+                    _submit(seen.config, "ENABLE_NOTIFICATIONS"),
                 )
             )
     organs += _intake(seen, wishes, clock)
@@ -709,6 +709,12 @@ def _state_file(seen: Sight, status: Status, clock: Clock, is_young: bool, resta
     return fine("state file", f"is {ago(max(0.0, age))} old")
 
 
+def _submit(config: Config, command: str) -> str:
+    """How to give Nagios an external command by hand (Nagios Core, External Commands)."""
+    target = config.command_file or "ITS_COMMAND_FILE"
+    return f"printf '[%s] {command}\\n' $(date +%s) > {target}"
+
+
 def _executor(
     seen: Sight, status: Status, wishes: Wishes, clock: Clock, is_young: bool
 ) -> tuple[Organ, float | None]:
@@ -719,7 +725,7 @@ def _executor(
             dead(
                 "checks",
                 "are disabled for the whole program: nothing is being checked",
-                "see Process Info in the web interface, or submit START_EXECUTING_SVC_CHECKS",
+                _submit(config, "START_EXECUTING_SVC_CHECKS"),
             ),
             None,
         )
