@@ -136,3 +136,11 @@ def test_the_sensu_asset_has_its_layout_and_a_checksum_that_stays(
     assert sums.read_text() == f"{digest}  {asset.name}\n"
     (other,) = (tmp_path / "b").glob("*.tar.gz")
     assert hashlib.sha512(other.read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "contrib/sudoers").iterdir()), ids=lambda f: f.name)
+def test_the_sudoers_files_parse(file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "sudoers"
+    shutil.copy(file, copy)
+    copy.chmod(0o440)
+    shell("/usr/sbin/visudo", "-cf", copy)
