@@ -824,7 +824,7 @@ def options() -> argparse.ArgumentParser:
         lower_is_worse=True,
     )
     what = parser.add_argument_group("what to watch")
-    opt.add_selectors(what, "mount points (network and FUSE ones too, which are else left out)")  # type: ignore[arg-type]
+    opt.add_selectors(what, "mount points (network and FUSE ones too, which are else left out)")
     what.add_argument(
         "--directory",
         action="append",
@@ -839,7 +839,7 @@ def options() -> argparse.ArgumentParser:
         metavar="PATH",
         help="something must be mounted here: else its parent would be watched; repeatable",
     )
-    opt.add_missing(what)  # type: ignore[arg-type]
+    opt.add_missing(what)
     judging = parser.add_argument_group("how to judge")
     judging.add_argument(
         "--min-free",
@@ -862,7 +862,7 @@ def options() -> argparse.ArgumentParser:
         metavar="DURATION",
         help="tell no time until full that is farther off than this (default: 52w)",
     )
-    opt.add_learning(judging)  # type: ignore[arg-type]
+    opt.add_learning(judging)
     opt.add_state_dir(parser)
     parser.add_argument(
         "--explain",

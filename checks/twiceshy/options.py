@@ -86,7 +86,7 @@ def parser(name: str, doc: str | None) -> Parser:
 
 
 def add_limits(
-    to: argparse.ArgumentParser,
+    to: argparse._ActionsContainer,
     *,
     warning: str | None,
     critical: str | None,
@@ -109,7 +109,7 @@ def add_limits(
         )
 
 
-def add_state_dir(to: argparse.ArgumentParser) -> None:
+def add_state_dir(to: argparse._ActionsContainer) -> None:
     """--state-dir, where the history is kept."""
     to.add_argument(
         "--state-dir",
@@ -120,7 +120,7 @@ def add_state_dir(to: argparse.ArgumentParser) -> None:
     )
 
 
-def add_learning(to: argparse.ArgumentParser) -> None:
+def add_learning(to: argparse._ActionsContainer) -> None:
     """--learning, the state while there is too little history."""
     to.add_argument(
         "--learning",
@@ -132,7 +132,7 @@ def add_learning(to: argparse.ArgumentParser) -> None:
     )
 
 
-def add_missing(to: argparse.ArgumentParser, default: str = "critical") -> None:
+def add_missing(to: argparse._ActionsContainer, default: str = "critical") -> None:
     """--missing, the state for a watched thing that is absent."""
     to.add_argument(
         "--missing",
@@ -144,7 +144,7 @@ def add_missing(to: argparse.ArgumentParser, default: str = "critical") -> None:
     )
 
 
-def add_selectors(to: argparse.ArgumentParser, what: str) -> None:
+def add_selectors(to: argparse._ActionsContainer, what: str) -> None:
     """--include and --exclude, repeatable; `what` they select, in the plural."""
     for option, words in (
         ("--include", f"look at these {what} only"),
