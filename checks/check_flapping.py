@@ -1106,8 +1106,9 @@ def _missing(
         )
         for name in gone
     ]
-    # A selection that selects nothing watches nothing: a directory moved, a pattern mistyped.
-    asked = [pattern.typed for pattern in (*question.services, *question.include)]
+    # A directory that was moved, a name mistyped: who watches nothing must not be green. --include
+    # is a filter, and may leave what is no daemon.
+    asked = [pattern.typed for pattern in question.services]
     asked += [*question.places, *question.supervisors]
     if not judged and not question.exact_names and not is_uncertain and asked:
         typed = safe(", ".join(asked))
