@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -127,6 +128,7 @@ def test_the_sensu_asset_has_its_layout_and_a_checksum_that_stays(
     script = source / "contrib/packaging/sensu-asset"
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     shell(script, tmp_path / "a", env=env)
+    time.sleep(2.1)  # a zip archive dates its entries in steps of two seconds
     shell(script, tmp_path / "b", env=env)
     (asset,) = (tmp_path / "a").glob("*.tar.gz")
     with tarfile.open(asset) as archive:
