@@ -118,8 +118,8 @@ def test_nagios_is_well_before_during_and_after_a_reload(nagios: Nagios) -> None
     in_time(lambda: nagios.check("--pulse", "here;pulse"), 0, 10)
 
 
-# Three seconds of waiting and the start of the check: under five on a machine that is not loaded, as
-# these tests load it, hence the room in the assertions below.
+# Three seconds of waiting and the start of the check: under five on a quiet machine. These tests
+# load it themselves, hence the room in the assertions below.
 def test_a_stopped_nagios_is_critical_within_five_seconds(nagios: Nagios) -> None:
     with nagios.stopped([nagios.pid]):
         began = time.monotonic()
