@@ -726,9 +726,12 @@ def writers(proc: Path, wanted: frozenset[str], folders: Sequence[str]) -> Write
 def _opened(proc: Path, pid: str, name: str, command: str, path: str, deleted: bool) -> Open | None:
     try:
         seen = os.stat(f"{proc}/{pid}/fd/{name}")
-        flags = int(re.search(r"flags:\s*([0-7]+)", _text(proc / pid / "fdinfo" / name))[1], 8)  # type: ignore[index]
-    except (OSError, TypeError):
+        flags_line = re.search(r"flags:\s*([0-7]+)", _text(proc / pid / "fdinfo" / name))
+    except OSError:
         return None
+    if flags_line is None:
+        return None
+    flags = int(flags_line[1], 8)
     if not stat.S_ISREG(seen.st_mode) or flags & os.O_ACCMODE == os.O_RDONLY:
         return None
     if deleted and seen.st_nlink:

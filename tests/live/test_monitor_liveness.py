@@ -118,9 +118,9 @@ def test_nagios_is_well_before_during_and_after_a_reload(nagios: Nagios) -> None
     in_time(lambda: nagios.check("--pulse", "here;pulse"), 0, 10)
 
 
-# Three seconds of waiting and the start of the check: under five on a quiet machine. These tests
-# load it themselves, hence the room in the assertions below.
-def test_a_stopped_nagios_is_critical_within_five_seconds(nagios: Nagios) -> None:
+# Three seconds of waiting and the start of the check: under five on a quiet machine, which these
+# tests are not: eight is what they hold.
+def test_a_stopped_nagios_is_critical_within_seconds_on_a_loaded_machine(nagios: Nagios) -> None:
     with nagios.stopped([nagios.pid]):
         began = time.monotonic()
         status, output = nagios.check(prefix=BLIND)
@@ -328,7 +328,9 @@ def test_icinga_is_well_before_during_and_after_a_reload(icinga: Icinga) -> None
     assert "executor last executed a plugin" in icinga.check("--pulse", "here;pulse")[1]
 
 
-def test_a_stopped_icinga_worker_is_critical_within_five_seconds(icinga: Icinga) -> None:
+def test_a_stopped_icinga_worker_is_critical_within_seconds_on_a_loaded_machine(
+    icinga: Icinga,
+) -> None:
     _, worker, _ = icinga.roles()
     with icinga.stopped([worker]):
         began = time.monotonic()
