@@ -51,17 +51,15 @@ class Week:
 
     def at(self, hour: float, days: Iterable[int] = EVERY_DAY, before: int = 0) -> list[int]:
         """The looks at which it is this hour, on these weekdays, from `before` days before."""
-        slot, days = round(hour * HOUR) % DAY, set(days)
-        return [
-            look
-            for look in range(-before * DAY, LOOKS)
-            if (look + self.first) % DAY == slot and self.weekday(look) in days
-        ]
+        begun, days = self.next(hour, -before * DAY), set(days)
+        return [look for look in range(begun, LOOKS, DAY) if self.weekday(look) in days]
 
     def next(self, hour: float, look: int, days: Iterable[int] = EVERY_DAY) -> int:
-        slot, days = round(hour * HOUR) % DAY, set(days)
-        while (look + self.first) % DAY != slot or self.weekday(look) not in days:
-            look += 1
+        """The first look from that one on at which it is this hour, on one of these weekdays."""
+        look += (round(hour * HOUR) - self.first - look) % DAY
+        days = set(days)
+        while self.weekday(look) not in days:
+            look += DAY
         return look
 
 
@@ -175,7 +173,7 @@ def elasticsearch_ilm(rng: random.Random) -> Trace:
     """Elasticsearch: an index a day, force-merged at roll-over, deleted by ILM after N days."""
     week = a_week(rng, night=0.4, weekend=rng.uniform(0.4, 0.9))
     keep = rng.randrange(5, 22)
-    per_day = rng.uniform(45, 72) / keep
+    per_day = rng.uniform(40, 62) / keep
     kept: list[File] = []
     for midnight in week.at(0, before=keep + 2):
         size = per_day * week.days_of_work(midnight, DAY) * rng.lognormvariate(0, 0.08)
@@ -204,7 +202,7 @@ def kafka_by_size(rng: random.Random) -> Trace:
 
 def prometheus_tsdb(rng: random.Random) -> Trace:
     """Prometheus: WAL cut every 2 h, compactions at 6, 18 and 54 h, blocks gone after 15 d."""
-    per_hour = rng.uniform(0.06, 0.17)
+    per_hour = rng.uniform(0.06, 0.14)
     kept: list[File] = []
     for hours, extra in ((2, 1.5), (6, 1.0), (18, 1.0), (54, 1.0)):
         begun = rng.randrange(-hours * HOUR, 0)
@@ -215,7 +213,7 @@ def prometheus_tsdb(rng: random.Random) -> Trace:
     for look in range(rng.randrange(-block, 0) - 8 * block, LOOKS, block):
         size = block / HOUR * per_hour * rng.gauss(1, 0.03)
         kept.append((look, block, size, look + block + 15 * DAY))
-    return looked_at(rng, total(rng.uniform(1, 20), files(kept)))
+    return looked_at(rng, total(rng.uniform(1, 15), files(kept)))
 
 
 def mail_spool(rng: random.Random) -> Trace:
@@ -235,7 +233,7 @@ def mail_spool(rng: random.Random) -> Trace:
 def docker_builds(rng: random.Random) -> Trace:
     """A build host: layers pile up in office hours, `docker system prune` on Sunday night."""
     week = a_week(rng, night=0.02, weekend=0.1)
-    per_week = rng.uniform(12, 30)
+    per_week = rng.uniform(10, 25)
     kept = [
         (look, WEEK, per_week * rng.lognormvariate(0, 0.12), look + WEEK + rng.randrange(4))
         for look in week.at(rng.uniform(1, 5), [SUNDAY], before=8)
@@ -245,7 +243,7 @@ def docker_builds(rng: random.Random) -> Trace:
         for look in range(LOOKS)
         if rng.random() < 0.04 * week.work(look)
     ]
-    return looked_at(rng, total(rng.uniform(20, 45), files(kept, week), files(scratch)))
+    return looked_at(rng, total(rng.uniform(20, 40), files(kept, week), files(scratch)))
 
 
 def apt_and_kernels(rng: random.Random) -> Trace:
@@ -265,7 +263,7 @@ def ci_artifacts(rng: random.Random) -> Trace:
     """A CI server: artifacts of office hours, each kept N days, expired by a nightly job."""
     week = a_week(rng, night=0.05, weekend=rng.uniform(0.1, 0.3))
     keep = rng.choice([3, 5, 7, 14, 21])
-    per_day, expires = rng.uniform(20, 50) / keep, rng.uniform(2, 5)
+    per_day, expires = rng.uniform(15, 38) / (keep + 1), rng.uniform(2, 5)
     size = rng.uniform(0.05, 0.4)
     kept = []
     for look in range(-(keep + 2) * DAY, LOOKS):
@@ -280,7 +278,7 @@ def home_directories(rng: random.Random) -> Trace:
     week = a_week(rng, night=0.1, weekend=0.3)
     people = rng.randrange(6, 16)
     quota = rng.uniform(50, 80) / people
-    homes = [quota * rng.uniform(0.4, 1) for _ in range(people)]
+    homes = [quota * rng.uniform(0.55, 1.05) for _ in range(people)]
     base, hazard = rng.uniform(2, 10), rng.uniform(0.05, 0.3) / DAY
     levels = []
     for look in range(LOOKS):
@@ -438,7 +436,7 @@ def upload_spool(rng: random.Random) -> Trace:
     week = a_week(rng, night=0.15, weekend=rng.uniform(0.2, 1.1))
     per_day, drains = rng.uniform(5, 20), rng.uniform(20, 23)
     per_look = rng.uniform(6, 12) * per_day / DAY
-    base, spool = rng.uniform(10, 45), per_day
+    base, spool = rng.uniform(10, 45), per_day * week.hour(0) / 24
     levels = []
     for look in range(LOOKS):
         spool += per_day / DAY * week.work(look)
@@ -678,7 +676,7 @@ def doubling(rng: random.Random) -> Trace:
     return looked_at(rng, [start + first * 2.0**exponent for exponent in grows])
 
 
-def cleaned_by_hand(rng: random.Random) -> Trace:
+def cleaned_at_ninety_percent(rng: random.Random) -> Trace:
     """At 90 % somebody deletes 10 GiB, in office hours, until the week when he is on leave."""
     week = a_week(rng, night=0.3, weekend=0.6)
     level, per_day, leave = rng.uniform(55, 85), rng.uniform(2.5, 6), day(rng, 18, 34)
@@ -888,7 +886,7 @@ CALM: list[Callable[[random.Random], Trace]] = [
 FILLING: list[Callable[[random.Random], Trace]] = [
     leak_from_some_day, debug_left_on, nightly_logrotate_fails, hourly_logrotate_fails,
     rotation_by_size_fails, deleted_but_open, backups_without_expiry, replication_slot,
-    office_hours, slow_growth_under_a_dump, daily_imports, doubling, cleaned_by_hand,
+    office_hours, slow_growth_under_a_dump, daily_imports, doubling, cleaned_at_ninety_percent,
     crash_loop_with_cores, journal_without_limit, session_files, two_writers,
     full_in_three_hours, full_overnight, weekly_fulls_pile_up, resized_and_full_again,
     ilm_is_stuck, container_log, forgotten_snapshot, backup_not_mounted, traffic_doubles,
