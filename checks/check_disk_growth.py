@@ -49,6 +49,7 @@ import os
 import re
 import time
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -419,17 +420,16 @@ def recall(book: History, at: Stamp) -> dict[str, Remembered]:
         "SELECT key, day, hours FROM day WHERE day >= ? AND day <= ? ORDER BY day",
         (oldest_day, int(at.wall // forecast.DAY)),
     ):
-        mine, hours = of(key), array("d")
-        hours.frombytes(blob)
+        mine, hours = of(key), array("d", blob)
         mine.days[day] = hours
         start = day * forecast.DAY
         seen = [h for h in range(24) if hours[LAST + h] == hours[LAST + h]]  # not a number: unseen
-        whole = len(seen) == 24
-        mine.used.hours.extend(map(start.__add__, HOURS if whole else [HOURS[h] for h in seen]))
+        mine.used.hours.extend([start + HOURS[h] for h in seen])
         for series, offset in ((mine.used, 0), (mine.inodes, 72)):
             for column, first in ((series.low, LOW), (series.last, LAST), (series.high, HIGH)):
                 part = hours[offset + first : offset + first + 24]
-                column.extend(part if whole else [part[h] for h in seen])
+                # Most days are whole; an array takes another as it is.
+                column.extend(part if len(seen) == 24 else array("d", [part[h] for h in seen]))
     for key, boot, uptime, wall, used, inodes in book.sql.execute(
         "SELECT key, boot, uptime, wall, used, inodes FROM look ORDER BY rowid"
     ):
@@ -488,10 +488,12 @@ def remember(book: History, place: Place, known: Remembered | None, at: Stamp) -
 def fold(known: Remembered, before: float) -> bool:
     """Put hours that ended by `before` and are not in their day yet into it; whether any was."""
     new: dict[int, list[int]] = {}
-    for position, when in enumerate(known.used.at):
-        hour = int(when // forecast.HOUR)
-        if hour * forecast.HOUR >= before:
-            break
+    hours = known.used.hours
+    # Unless the clock has been set back: then hours to come are in their days already.
+    after = hours[-1] + forecast.HOUR if hours and hours[-1] < before else 0
+    begin = bisect_left(known.used.at, after)
+    for position in range(begin, bisect_left(known.used.at, before)):
+        hour = int(known.used.at[position] // forecast.HOUR)
         day = known.days.get(hour // 24)
         if day is None or math.isnan(day[LAST + hour % 24]):
             new.setdefault(hour, []).append(position)

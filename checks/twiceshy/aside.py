@@ -13,7 +13,6 @@ import os
 import pickle
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +51,8 @@ def run(
     NoAnswer when it takes longer (it is killed then), FileNotFoundError and PermissionError as
     they come. Output that is not UTF-8 is decoded with replacement characters.
     """
+    import subprocess  # a twentieth of a start's cost, and most runs start no command
+
     seconds = min(math.inf if timeout is None else timeout, deadline.remaining() - HEADROOM_SECONDS)
     with deadline.doing(f"waiting for {os.path.basename(argv[0])} {' '.join(argv[1:3])}".rstrip()):
         try:

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "checks"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from disk_families import DAY, DAYS, HOLDOUT, STEP, TUNING, Trace, made  # noqa: E402
+from disk_families_blind import BLIND  # noqa: E402
 
 from twiceshy import forecast  # noqa: E402
 
@@ -230,7 +231,7 @@ def score(job: tuple[str, str, int]) -> tuple[str, str, int, int, int, float | N
     return name, family, len(trace.used), true, false, lead, trace.filled is not None
 
 
-BY_NAME = {family.__name__: family for family in TUNING + HOLDOUT}
+BY_NAME = {family.__name__: family for family in TUNING + HOLDOUT + BLIND}
 
 
 def figures(rows: list) -> tuple[str, str, str, str]:  # type: ignore[type-arg]
@@ -263,7 +264,7 @@ def main() -> None:
         "| forecast | families | caught 2 h ahead | median lead | false alarms / 30 d | precision |"
     )
     print("|---|---|---|---|---|---|")
-    for kind, members in (("tuning", TUNING), ("held out", HOLDOUT)):
+    for kind, members in (("tuning", TUNING), ("held out", HOLDOUT), ("blind", BLIND)):
         named = {f.__name__ for f in members}
         for name in names:
             mine = [r for r in rows if r[0] == name and r[1] in named]
