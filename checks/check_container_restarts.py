@@ -35,8 +35,10 @@ Says:
   CRITICAL  died by itself and was not restarted although the policy says up
   CRITICAL  unhealthy for longer than --grace (--unhealthy)
   CRITICAL  --service: no task running, or, as WARNING, fewer than desired for longer than --grace
-  CRITICAL  the engine does not answer; a container asked for by name is absent (--missing)
-  UNKNOWN   not allowed to ask the engine; a container that does not answer; history not kept
+  CRITICAL  the engine does not answer
+  CRITICAL  no engine is here; what was asked for by name is absent (--missing)
+  UNKNOWN   not allowed to ask the engine, its ssh key refused; a container that does not answer;
+            history not kept
 Measures:
   containers              -  containers looked at
   services                -  services looked at (--service)
@@ -65,6 +67,7 @@ import fnmatch
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable
@@ -76,8 +79,10 @@ from twiceshy.containers.engine import (
     Engine,
     EngineDown,
     engine_address,
+    NotLetIn,
     knock,
     quiet_ssh,
+    login,
     tls_of,
 )  # fmt: skip
 from twiceshy.containers.formats import Container, Event, Group, Ring, Service, Task
@@ -617,14 +622,8 @@ def plan(
         at = clock()
         address = engine_address(args.docker_host)
         if address is None:
-            places = ", ".join(SOCKETS)
-            text = f"no container engine: there is neither {places} nor a socket of this user's"
-            return Report(
-                [Finding(args.missing, text, next="systemctl status docker.socket podman.socket")]
-                if args.missing is not OK
-                else [],
-                summary=text,
-            )
+            found = no_engine(args.missing)
+            return Report([found] if args.missing is not OK else [], summary=found.text)
         engine = None
         try:
             with quiet_ssh(address):
@@ -636,7 +635,7 @@ def plan(
                 return look_at_containers(engine, args, at)
         except EngineDown as error:
             server = engine.server if engine else "podman" if "podman" in address else "docker"
-            return Report([down_finding(server, address, str(error))])
+            return Report([down_finding(server, address, error)])
         finally:
             if engine is not None:
                 engine.close()
@@ -644,15 +643,30 @@ def plan(
     return verdict.Check("container_restarts", look, timeout=args.timeout, verbose=args.verbose)
 
 
-def down_finding(server: str, address: str, why: str) -> Finding:
-    unit = "podman.socket" if server == "podman" else "docker"
-    local = address.startswith("unix:")
-    return Finding(
-        CRITICAL,
-        f"{server} engine at {safe(address)} does not answer: {why}",
-        next=f"systemctl status {unit}" if local else f"docker -H {shlex.quote(address)} version",
-        code="engine-down",
-    )
+def no_engine(state: State) -> Finding:
+    """What to say when there is no socket at all. Podman runs containers without one."""
+    if shutil.which("podman") and not shutil.which("dockerd"):
+        text = "podman is installed, but its socket, through which it is asked, is not there"
+        user = "" if os.geteuid() == 0 else "--user "
+        return Finding(state, text, next=f"systemctl {user}enable --now podman.socket")
+    places = ", ".join(SOCKETS)
+    text = f"no container engine: there is neither {places} nor a socket of this user's"
+    return Finding(state, text, next="systemctl status docker.socket podman.socket")
+
+
+def down_finding(server: str, address: str, error: EngineDown) -> Finding:
+    if isinstance(error, NotLetIn):
+        text = f"{server} engine at {safe(address)} cannot be asked: {error}"
+        return Finding(UNKNOWN, text, next=login(address), code="not-let-in")
+    if address.startswith("unix:"):
+        user = "--user " if address.startswith("unix:///run/user/") else ""
+        following = f"systemctl {user}status {'podman.socket' if server == 'podman' else 'docker'}"
+    elif address.startswith("ssh:"):
+        following = login(address)
+    else:
+        following = f"docker -H {shlex.quote(address)} version"
+    text = f"{server} engine at {safe(address)} does not answer: {error}"
+    return Finding(CRITICAL, text, next=following, code="engine-down")
 
 
 def look_at_containers(engine: Engine, args: argparse.Namespace, at: history.Stamp) -> Report:

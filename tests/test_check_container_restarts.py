@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 import check_container_restarts as check
 from conftest import ROOT, run_script
@@ -27,6 +28,7 @@ from contract import Case
 from sides.engine import Engine, captured, stamp
 from twiceshy import verdict
 from twiceshy.containers import formats
+from twiceshy.containers.engine import EngineDown, NotLetIn, quiet_ssh
 from twiceshy.containers.restarts import Restarts, quick_deaths_in_a_row, within
 from twiceshy.history import Stamp
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING
@@ -742,6 +744,112 @@ def test_without_any_engine_the_operator_says_what_that_means(tmp_path: Path) ->
     assert "no container engine: there is neither /var/run/docker.sock" in done.stdout
     done = run_script(SCRIPT, "--missing", "ok", env=bare)
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop its rights")
+def test_the_users_own_socket_comes_before_one_that_he_may_not_use() -> None:
+    place = Path(tempfile.mkdtemp(prefix="tw-"))  # pytest's own directories are root's alone
+    roots, own = place / "docker.sock", place / "podman" / "podman.sock"
+    own.parent.mkdir()
+    for path in (roots, own):
+        path.touch(0o600)
+    os.chown(own, 65534, 65534)
+    as_nobody = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from twiceshy.containers import engine\n"
+        "engine.SOCKETS = tuple(sys.argv[2:]); os.setgroups([]); os.setuid(65534)\n"
+        "os.chdir('/'); print(engine.engine_address(None))"
+    )
+
+    def found() -> str:
+        argv = [sys.executable, "-c", as_nobody, str(SCRIPT.parent), str(roots)]
+        env = {"XDG_RUNTIME_DIR": str(place)}
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
+
+    try:
+        place.chmod(0o755)
+        assert found() == f"unix://{own}\n"
+        own.unlink()
+        assert found() == f"unix://{roots}\n"
+    finally:
+        shutil.rmtree(place)
+
+
+@pytest.mark.parametrize(
+    ("server", "address", "following"),
+    [
+        ("docker", "unix:///var/run/docker.sock", "systemctl status docker"),
+        (
+            "podman",
+            "unix:///run/user/7/podman/podman.sock",
+            "systemctl --user status podman.socket",
+        ),
+        ("docker", "tcp://web1:2376", "docker -H tcp://web1:2376 version"),
+        ("docker", "ssh://nagios@web1", "ssh nagios@web1 docker version"),
+    ],
+)
+def test_what_comes_next_when_an_engine_is_down(server: str, address: str, following: str) -> None:
+    assert check.down_finding(server, address, EngineDown("refused")).next == following
+
+
+def test_podman_without_its_socket_is_told_what_to_switch_on(tmp_path: Path) -> None:
+    for path in check.SOCKETS:
+        if Path(path).exists():
+            pytest.skip(f"there is {path} on this machine")
+    (tmp_path / "podman").touch(0o755)
+    bare = {"PATH": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    done = run_script(SCRIPT, env=bare)
+    user = "" if os.geteuid() == 0 else "--user "
+    assert (done.returncode, done.stdout.splitlines()) == (2, [
+        "CONTAINER_RESTARTS CRITICAL - podman is installed, but its socket, through which it is "
+        "asked, is not there",
+        f"Next: systemctl {user}enable --now podman.socket",
+    ])  # fmt: skip
+
+
+def through_ssh(says: str, error: EngineDown, cause: OSError | None = None) -> None:
+    """An engine that fails behind an ssh that says so."""
+    with quiet_ssh("ssh://nagios@web1:2222"):
+        os.write(2, says.encode())
+        raise error from cause
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
+         "the ssh host key has changed; if you know why, ssh-keygen -R '[web1]:2222'"),
+        ("No ED25519 host key is known for web1.\nHost key verification failed.",
+         "the ssh host key is not known to this user"),
+        ("nagios@web1: Permission denied (publickey,password).",
+         "ssh lets nobody in with the keys of this user"),
+        ("dial unix /var/run/docker.sock: connect: permission denied",
+         "ssh lets in, but that user may not use the engine's socket there"),
+    ],
+)  # fmt: skip
+def test_an_ssh_that_does_not_let_in_says_what_to_do(says: str, words: str) -> None:
+    with pytest.raises(NotLetIn) as refused:
+        through_ssh(says, EngineDown("connection aborted"), requests.ConnectionError())
+    url = "ssh://nagios@web1:2222"
+    found = check.down_finding("docker", url, refused.value)
+    assert (found.state, found.next) == (UNKNOWN, "ssh -p 2222 nagios@web1 docker version")
+    assert found.text.startswith(f"docker engine at {url} cannot be asked: {words}")
+
+
+def test_a_banner_before_the_words_of_ssh_hides_nothing() -> None:
+    banner, words = "Authorised use only.\n", "ssh: connect to host web1: No route to host"
+    with pytest.raises(EngineDown, match=f"^{words}$"):
+        through_ssh(banner + words, EngineDown("aborted"), requests.ConnectionError())
+    with pytest.raises(EngineDown, match="it answers 500"):
+        through_ssh(banner, EngineDown("it answers 500"))
+
+
+def test_ssh_asks_nobody_for_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_ASKPASS", "/usr/bin/ssh-askpass")
+    with quiet_ssh("ssh://nagios@web1"):
+        asks = os.environ["SSH_ASKPASS"], os.environ["SSH_ASKPASS_REQUIRE"]
+    assert asks == ("/bin/false", "force")
+    assert os.environ["SSH_ASKPASS"] == "/usr/bin/ssh-askpass"
+    assert "SSH_ASKPASS_REQUIRE" not in os.environ
 
 
 def test_an_engine_over_tcp_is_asked(tmp_path: Path) -> None:
