@@ -65,9 +65,10 @@ import argparse
 import contextlib
 import fnmatch
 import os
+import re
 import shlex
-from collections.abc import Mapping, Sequence
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable
@@ -78,14 +79,14 @@ from twiceshy.containers.engine import (
     SOCKETS,
     Engine,
     EngineDown,
-    engine_address,
     NotLetIn,
+    engine_address,
     knock,
-    quiet_ssh,
     login,
+    quiet_ssh,
     tls_of,
 )  # fmt: skip
-from twiceshy.containers.formats import Container, Event, Group, Ring, Service, Task
+from twiceshy.containers.formats import Container, Event, Group, Listed, Ring, Service, Task
 from twiceshy.containers.memory import TABLES, Memory, below_for
 from twiceshy.containers.restarts import (
     ENGINE,
@@ -112,6 +113,10 @@ WORDS = {
     "others": "from outside (by hand, cron or autoheal)",
     "new": "as a new container",
 }
+
+PORT_TAKEN = re.compile(
+    r":(?P<port>\d+)(: bind: address already in use|(?P<other> failed: port is already allocated))"
+)
 
 
 # What is seen
@@ -199,12 +204,12 @@ def loop_clause(
 
 
 def exit_words(code: int) -> str:
-    """An exit code with the signal it stands for."""
-    names = {129: "HUP", 130: "INT", 131: "QUIT", 134: "ABRT", 137: "KILL", 139: "SEGV"}
-    names[143] = "TERM"
-    if code == 0:
-        return "0 (it ends by itself)"
-    return f"{code} (signal {names[code]})" if code in names else str(code)
+    """An exit code with what it stands for, by the shell's convention."""
+    signals = {129: "HUP", 130: "INT", 131: "QUIT", 134: "ABRT", 137: "KILL", 139: "SEGV"}
+    signals[143] = "TERM"
+    words = {code: f"signal {name}" for code, name in signals.items()}
+    words.update({0: "it ends by itself", 126: "not executable", 127: "command not found"})
+    return f"{code} ({words[code]})" if code in words else str(code)
 
 
 def kills_clause(rows: Sequence[Restarts], one: Container, rules: Rules) -> Clause | None:
@@ -223,6 +228,13 @@ def kills_clause(rows: Sequence[Restarts], one: Container, rules: Rules) -> Clau
     )
 
 
+def has_failed_for_good(one: Container, now: float, window: float) -> bool:
+    """Whether a one-shot, a container without restart policy, failed within the window."""
+    failed = (one.exit_code != 0 or bool(one.error)) and not one.is_alive
+    is_recent = now - (one.finished_at or one.created) <= window
+    return one.policy == "no" and failed and is_recent and not one.group.is_service
+
+
 def down_clause(
     one: Container, ended: str, rules: Rules, now: float, heard: Sequence[Event] = ()
 ) -> Clause | None:
@@ -236,9 +248,7 @@ def down_clause(
     policy = one.policy_words
     failed = one.exit_code != 0 or bool(one.error)
     if one.policy == "no" or (one.policy == "on-failure" and not failed):
-        if not failed or one.policy != "no" or seconds > rules.window:
-            return None
-        if rules.oneshot_failures is OK or one.group.is_service:
+        if rules.oneshot_failures is OK or not has_failed_for_good(one, now, rules.window):
             return None
         reason = f": {one.error}" if one.error else ""
         return Clause(
@@ -320,9 +330,17 @@ def finding_of(group: Group, clauses: Sequence[Clause]) -> Finding | None:
     wrong.sort(key=lambda clause: -verdict.SEVERITY.index(clause.state))
     if not wrong:
         return None
-    text = f"{group.name} {wrong[0].text}"
+    text = f"{called(group, wrong[0].container)} {wrong[0].text}"
     more = tuple(f"{group.name} also {clause.text}" for clause in wrong[1:])
     return Finding(wrong[0].state, text, more, code=wrong[0].kind)
+
+
+def called(group: Group, one: Container | None) -> str:
+    """A group's name, and the container's where a compose file has given it quite another one."""
+    if one is None or group.kind != "compose":
+        return group.name
+    is_alike = one.name.replace("_", "-").endswith(group.name.replace("_", "-"))
+    return group.name if is_alike else f"{group.name} (container {one.name})"
 
 
 def service_clauses(
@@ -573,9 +591,10 @@ def options() -> argparse.ArgumentParser:
     judging.add_argument(
         "--log-lines",
         type=_lines,
-        default=0,
+        default="1",
         metavar="N",
-        help="show the last N lines of the worst containers' logs (default: 0)",
+        help="show the last N lines of the worst container's log, with -v those of the five worst "
+        "(default: 1)",
     )
     opt.add_state_dir(parser)
     return parser
@@ -587,25 +606,32 @@ def _lines(text: str) -> int:
     return int(text)
 
 
-def is_selected(args: argparse.Namespace, name: str, image: str, labels: Mapping[str, str]) -> bool:
-    """Whether a container is to be looked at, from what the list or an event tells of it."""
+def is_selected(
+    args: argparse.Namespace, name: str, image: str | None, labels: Mapping[str, str]
+) -> bool:
+    """Whether a container is to be looked at, from what the list or an event tells of it.
+
+    An image that is not known yet fits.
+    """
     if not opt.selected(name, args.include, args.exclude):
         return False
-    for wanted in args.label:
-        key, has_value, value = wanted.partition("=")
-        if key not in labels or (has_value and not _like(labels[key], value)):
-            return False
-    if args.compose:
-        project = labels.get("com.docker.compose.project", "")
-        service = labels.get("com.docker.compose.service", "")
-        if not any(
-            project
-            and _like(project, wanted.partition("/")[0])
-            and _like(service, wanted.partition("/")[2] or "*")
-            for wanted in args.compose
-        ):
-            return False
-    return not args.image or any(pattern.matches(image) for pattern in args.image)
+    if not all(_is_labelled(labels, wanted) for wanted in args.label):
+        return False
+    if args.compose and not any(_is_of_compose(labels, wanted) for wanted in args.compose):
+        return False
+    return image is None or not args.image or any(one.matches(image) for one in args.image)
+
+
+def _is_labelled(labels: Mapping[str, str], wanted: str) -> bool:
+    key, has_value, value = wanted.partition("=")
+    return key in labels and (not has_value or _like(labels[key], value))
+
+
+def _is_of_compose(labels: Mapping[str, str], wanted: str) -> bool:
+    project = labels.get("com.docker.compose.project", "")
+    service = labels.get("com.docker.compose.service", "")
+    of_project, _, of_service = wanted.partition("/")
+    return bool(project) and _like(project, of_project) and _like(service, of_service or "*")
 
 
 def _like(text: str, glob: str) -> bool:
@@ -673,9 +699,7 @@ def look_at_containers(engine: Engine, args: argparse.Namespace, at: history.Sta
     """One look at the containers of an engine, with what was remembered of it."""
     now = at.wall + engine.clock_offset
     rules = rules_of(args)
-    listed = engine.listed()
-    wanted = [one for one in listed if is_selected(args, one.name, one.image, one.labels)]
-    containers, unanswered = engine.inspected(wanted, args.group_by)
+    wanted, containers, unanswered = selected(engine, args)
     with history.History.open("container_restarts", args.state_dir, TABLES) as kept:
         memory = Memory(kept, engine.url, at)
         past = memory.containers()
@@ -707,7 +731,7 @@ def look_at_containers(engine: Engine, args: argparse.Namespace, at: history.Sta
         Finding(UNKNOWN, f"{name} could not be inspected: {why}", code="no-answer")
         for name, why in unanswered.items()
     ]
-    findings += absent(args, [one.name for one in wanted], judged)
+    findings += absent(args, wanted, judged, command_of(engine, args))
     findings += [unsaved] if unsaved else []
     reach = reach_of(ring, now, args.window, trouble)
     remarks += [judged.remark] if judged.remark else []
@@ -717,6 +741,28 @@ def look_at_containers(engine: Engine, args: argparse.Namespace, at: history.Sta
     remarks += judged.remarks
     return Report(findings, measures_of(containers, judged, rules, now), summary(judged, seen, args,
                   not past, reach), remarks)  # fmt: skip
+
+
+def selected(
+    engine: Engine, args: argparse.Namespace
+) -> tuple[list[Listed], list[Container], dict[str, str]]:
+    """What to look at, as listed and as inspected, and why some could not be inspected.
+
+    The list has only the id of an image whose name went to a newer one, or with a prune.
+    """
+    asked = [
+        one
+        for one in engine.listed()
+        if is_selected(
+            args, one.name, None if one.image.startswith("sha256:") else one.image, one.labels
+        )
+    ]
+    containers, unanswered = engine.inspected(asked, args.group_by)
+    images = {one.id: one.image for one in containers}
+    wanted = [replace(one, image=images.get(one.id, one.image)) for one in asked]
+    wanted = [one for one in wanted if is_selected(args, one.name, one.image, one.labels)]
+    ids = {one.id for one in wanted}
+    return wanted, [one for one in containers if one.id in ids], unanswered
 
 
 def rules_of(args: argparse.Namespace) -> Rules:
@@ -738,7 +784,7 @@ def reach_of(ring: Ring, now: float, window: float, trouble: str) -> str:
 
 def told(engine: Engine, args: argparse.Namespace, judged: Judged, seen: Seen) -> list[Finding]:
     """The findings with details, last words and the next command; worst and most first."""
-    found: list[tuple[int, Finding]] = []
+    found: list[tuple[int, Finding, Container | None]] = []
     for key, clauses in judged.clauses.items():
         finding = finding_of(judged.groups[key], clauses)
         if finding is None:
@@ -749,24 +795,18 @@ def told(engine: Engine, args: argparse.Namespace, judged: Judged, seen: Seen) -
         if one is not None and args.verbose:  # else the room is for the other offenders
             more.append(details(one, seen.now))
         following = next_command(engine, args, judged.groups[key], worst)
-        found.append(
-            (judged.counts.get(key, 0), replace(finding, more=tuple(more), next=following))
-        )
+        finding = replace(finding, more=tuple(more), next=following)
+        found.append((judged.counts.get(key, 0), finding, one))
     # Down for good comes before up and down.
-    found.sort(key=lambda pair: (pair[1].code not in ("gave-up", "no-effect"), -pair[0]))
-    found.sort(key=lambda pair: -verdict.SEVERITY.index(pair[1].state))
-    findings = [finding for _, finding in found]
-    if args.log_lines:
-        by_text = {
-            f"{judged.groups[key].name} {clause.text}": clause.container
-            for key, clauses in judged.clauses.items()
-            for clause in clauses
-        }
-        for position, finding in enumerate(findings[:5]):
-            one = by_text.get(finding.text)
-            if one is not None:
-                words = engine.last_words(one.id, args.log_lines)
-                findings[position] = replace(finding, more=(*words, *finding.more))
+    found.sort(key=lambda one: (one[1].code not in ("gave-up", "no-effect"), -one[0]))
+    found.sort(key=lambda one: -verdict.SEVERITY.index(one[1].state))
+    findings = []
+    shown = 5 if args.verbose else 1
+    for position, (_, finding, one) in enumerate(found):
+        if args.log_lines and position < shown and one is not None and one.started_at is not None:
+            words = engine.last_words(one.id, args.log_lines)
+            finding = replace(finding, more=(*words, *finding.more))
+        findings.append(finding)
     return findings
 
 
@@ -790,13 +830,18 @@ def details(one: Container, now: float) -> str:
     return ", ".join(parts)
 
 
+def command_of(engine: Engine, args: argparse.Namespace) -> str:
+    """docker or podman, with the address that it needs."""
+    if not args.docker_host:
+        return engine.server
+    return (
+        f"{engine.server} {'--url' if engine.is_podman else '-H'} {shlex.quote(args.docker_host)}"
+    )
+
+
 def next_command(engine: Engine, args: argparse.Namespace, group: Group, clause: Clause) -> str:
     """The command that shows more of this fault, for this engine."""
-    address = ""
-    if args.docker_host:
-        url = shlex.quote(args.docker_host)
-        address = f" --url {url}" if engine.is_podman else f" -H {url}"
-    command = f"{engine.server}{address}"
+    command = command_of(engine, args)
     window = units.say_duration(args.window)
     if group.kind == "engine":
         return f"journalctl -u docker --since -{window}"
@@ -819,19 +864,47 @@ def next_command(engine: Engine, args: argparse.Namespace, group: Group, clause:
     if clause.kind == "unhealthy":
         return f"{command} inspect -f '{{{{json .State.Health}}}}' {name}"
     if clause.kind == "gave-up" and one.error:
+        taken = PORT_TAKEN.search(one.error)
+        if taken and taken["other"]:  # by another container
+            return f"{command} ps --filter publish={taken['port']}"
+        if taken and engine.url.startswith("unix:"):
+            return f"ss -ltnp 'sport = :{taken['port']}'"
         return f"{command} start {name}"
     return f"{command} logs --tail 50 {name}"
 
 
-def absent(args: argparse.Namespace, names: Sequence[str], judged: Judged) -> list[Finding]:
-    """Names asked for that match nothing, unless a loop of new ones is between two of them."""
+def absent(
+    args: argparse.Namespace, there: Sequence[Listed], judged: Judged, command: str
+) -> list[Finding]:
+    """What was asked for and is not there, unless a loop of new ones is between two of them."""
     if args.missing is OK:
         return []
     looping = [judged.groups[key].name for key in judged.clauses]
-    return [
-        Finding(args.missing, f"no container is called {safe(pattern.typed)}", code="missing")
+    names = (*(one.name for one in there), *looping)
+    missed = [
+        f"called {pattern.typed}"
         for pattern in args.include
-        if not any(pattern.matches(name) for name in (*names, *looping))
+        if not any(pattern.matches(name) for name in names)
+    ]
+    if there or not looping:
+        missed += [
+            f"of compose project {wanted}"
+            for wanted in args.compose
+            if not any(_is_of_compose(one.labels, wanted) for one in there)
+        ]
+        missed += [
+            f"of image {pattern.typed}"
+            for pattern in args.image
+            if not any(pattern.matches(one.image) for one in there)
+        ]
+    missed += [] if names else [f"labelled {wanted}" for wanted in args.label]
+    if not there and missed:  # each might be there, but none that is all of it
+        missed = [", ".join(missed)]
+    return [
+        Finding(
+            args.missing, f"no container is {safe(words)}", next=f"{command} ps -a", code="missing"
+        )
+        for words in missed
     ]
 
 
@@ -839,20 +912,25 @@ def summary(judged: Judged, seen: Seen, args: argparse.Namespace, first: bool, r
     """The sentence when nothing is wrong."""
     count = len(seen.containers)
     if not count:
-        return "no containers" + (" selected" if args.include or args.label else "")
+        asked = args.include or args.exclude or args.label or args.compose or args.image
+        return "no containers" + (" selected" if asked else "")
     restarted = sum(judged.counts.values())
     containers = f"{count} container{'s' if count != 1 else ''} watched"
     window = units.say_duration(args.window)
-    if first:
-        restarts = f"{restarted or 'no'} restart{'s' if restarted != 1 else ''}"
-        text = f"{containers}, {restarts} known of the last {window}"
-        return f"{text} (first look, events reach back {reach})"
-    if not restarted:
-        return f"{containers}, none restarted in {window}"
+    restarts = f"{restarted or 'no'} restart{'s' if restarted != 1 else ''}"
     limit = args.warning or args.critical
-    held = f" (limit {limit.typed} each)" if limit else ""
-    restarts = f"{restarted} restart{'s' if restarted != 1 else ''}"
-    return f"{containers}, {restarts} in {window}{held}"
+    if first:
+        text = f"{containers}, {restarts} known of the last {window}"
+        text += f" (first look, events reach back {reach})"
+    elif not restarted:
+        text = f"{containers}, none restarted in {window}"
+    else:
+        text = f"{containers}, {restarts} in {window}"
+        text += f" (limit {limit.typed} each)" if limit else ""
+    paused = sum(1 for one in seen.containers if one.status == "paused")
+    failed = sum(1 for one in seen.containers if has_failed_for_good(one, seen.now, args.window))
+    text += f", {paused} paused" if paused else ""
+    return text + (f", {failed} without a restart policy ended with an error" if failed else "")
 
 
 def measures_of(

@@ -922,7 +922,8 @@ def test_a_list_that_cannot_be_had_is_the_engines_outage(
 ) -> None:
     with Engine(tmp_path) as engine:
         engine.faults["/containers/json"] = fault
-        done = run_script(SCRIPT, "--docker-host", engine.url, "-t", "1s")
+        limit = "1s" if fault in ("hang", "drip") else "10s"
+        done = run_script(SCRIPT, "--docker-host", engine.url, "-t", limit)
     assert done.returncode == 2
     assert words[:9] in done.stdout
     assert words[-25:] in done.stdout
@@ -997,6 +998,99 @@ def test_what_is_left_out_is_not_inspected(story: Story) -> None:
         story.look(*args)
         inspected = [path.split("/")[3] for path in story.engine.asked if "/json" in path[45:]]
         assert sorted(inspected) == sorted(one["Id"] for one in wanted), args
+
+
+def test_a_container_whose_image_lost_its_name_is_still_of_that_image(story: Story) -> None:
+    """After `docker pull` or a prune the list tells the id of the image only."""
+    web = story.engine.add(CRASHING, "web", started=-3, count=40, created=-500, image="shop/web:7")
+    story.engine.add(STEADY, "db", image="postgres:16")
+    story.engine.untagged.add(web["Id"])
+    state, text = said(story.look("--image", "shop/*"))
+    assert (state, text[:26]) == (CRITICAL, "web restarted 40 times in ")
+    assert said(story.look("--image", "postgres*"))[1].startswith("1 container watched")
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--include", "api"], "no container is called api"),
+        (["--compose", "shop/api"], "no container is of compose project shop/api"),
+        (["--image", "redis*"], "no container is of image redis*"),
+        (["--label", "tier=back"], "no container is labelled tier=back"),
+    ],
+)
+def test_what_was_asked_for_and_is_not_there_is_missed(
+    story: Story, args: list[str], text: str
+) -> None:
+    story.engine.add(STEADY, "shop-web-1", labels={**COMPOSE, "tier": "front"}, image="shop/web:7")
+    missed = story.look(*args)
+    assert said(missed) == (CRITICAL, text)
+    assert f"\nNext: docker -H {story.engine.url} ps -a |" in missed.output()
+    assert said(story.look(*args, "--missing", "ok")) == (OK, "no containers selected")
+
+
+def test_a_container_that_compose_was_told_to_call_otherwise_is_named_as_both(
+    story: Story,
+) -> None:
+    for name in ("billing", "shop_web_1"):
+        labels = (
+            COMPOSE if name == "shop_web_1" else {**COMPOSE, "com.docker.compose.service": "named"}
+        )
+        story.engine.add(CRASHING, name, started=-3, count=40, created=-500, labels=labels)
+    texts = sorted(finding.text[:40] for finding in story.look().findings)
+    assert texts == [
+        "shop-named-1 (container billing) restart",
+        "shop-web-1 restarted 40 times in 15m by ",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(127, "127 (command not found)"), (126, "126 (not executable)"), (139, "139 (signal SEGV)")],
+)
+def test_an_exit_code_says_what_it_stands_for(story: Story, code: int, words: str) -> None:
+    story.engine.add(RESTARTING, "web", started=-31, finished=-30, count=70, ExitCode=code)
+    assert f"last exit {words}, up" in story.look().summary_str
+
+
+@pytest.mark.parametrize(
+    ("error", "following"),
+    [
+        ("driver failed: listen tcp4 0.0.0.0:8080: bind: address already in use",
+         "ss -ltnp 'sport = :8080'"),
+        ("driver failed: Bind for 0.0.0.0:8080 failed: port is already allocated",
+         "docker -H URL ps --filter publish=8080"),
+        ("exec: \"/app/start.sh\": no such file or directory", "docker -H URL start web"),
+    ],
+)  # fmt: skip
+def test_what_comes_next_when_a_start_failed(story: Story, error: str, following: str) -> None:
+    story.engine.add(
+        "docker-20.10-created-exec-not-found", "web", started=None, created=-60, Error=error
+    )
+    following = following.replace("URL", story.engine.url)
+    assert f"\nNext: {following} |" in story.look().output()
+
+
+def test_what_is_paused_or_failed_for_good_is_counted_when_all_is_well(story: Story) -> None:
+    story.engine.add(STEADY, "web", started=-7200)
+    story.engine.add("docker-20.10-paused", "cache", started=-7200)
+    story.engine.add("docker-20.10-exited-7-no-policy", "job", created=-63, started=-62,
+                     finished=-60)  # fmt: skip
+    story.look()
+    assert said(story.after(60).look()) == (
+        OK,
+        "3 containers watched, none restarted in 15m, 1 paused, 1 without a restart policy ended "
+        "with an error",
+    )
+
+
+def test_the_last_log_line_is_shown_unasked(story: Story) -> None:
+    story.engine.add(CRASHING, "web", started=-3, count=40, created=-500)
+    story.engine.add(CRASHING, "api", started=-3, count=30, created=-500)
+    story.engine.logs = b"starting\nno such database: shop\n"
+    assert story.look().output().splitlines()[1] == "log: no such database: shop"
+    assert sum("/logs" in path for path in story.engine.asked) == 1
+    assert "log: " not in story.look("--log-lines", "0").output()
 
 
 def test_log_lines_are_shown_clean(story: Story) -> None:
