@@ -16,8 +16,9 @@ nobody named them, image and command. Not alarmed: a deploy, a restart of the en
 
 Learned from: "High availability taken the wrong way" (25 July 2015): a dockerised application died,
   its --restart=always had no effect, and the remedy asked for was a loop inside a loop.
-Reads: the engine's API at --docker-host, $DOCKER_HOST or the first of /var/run/docker.sock,
-  /run/podman/podman.sock, $XDG_RUNTIME_DIR/docker.sock and $XDG_RUNTIME_DIR/podman/podman.sock:
+Reads: the engine's API at --docker-host, $DOCKER_HOST or the first that may be used of
+  /var/run/docker.sock, /run/podman/podman.sock, $XDG_RUNTIME_DIR/docker.sock and
+  $XDG_RUNTIME_DIR/podman/podman.sock:
   ping, list, one inspect for each selected container, events; with --service services and tasks
   (on a swarm manager). Docker and podman; unix, tcp (with TLS) and ssh. Whoever may write to that
   socket is root: rather than adding the check's user to group docker, let it use a socket proxy
@@ -510,7 +511,7 @@ def options() -> argparse.ArgumentParser:
         "--docker-host",
         metavar="URL",
         help="unix:///path, tcp://host:port or ssh://user@host (default: $DOCKER_HOST, else the "
-        "first usual socket of docker or podman that exists)",
+        "first usual socket of docker or podman that this user may use)",
     )
     group.add_argument(
         "--cert-path",
