@@ -22,7 +22,7 @@ from contract import Case
 from sides.endpoint import Endpoint, bomb
 from twiceshy import options as opt
 from twiceshy import verdict
-from twiceshy.config import digests, disk, manifests, puppet
+from twiceshy.config import applied, digests, disk, manifests, puppet
 from twiceshy.config.memory import Chronicle, Remembered, Served, Taken, Version
 from twiceshy.history import Stamp
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
@@ -573,7 +573,7 @@ def test_a_version_that_goes_back_on_all_endpoints_is_a_rollback(tmp_path: Path)
 
 # -- taken ----------------------------------------------------------------------------------------
 
-APP = check.Application("web", "http://web/", 8 * HOUR)
+APP = applied.Application("web", "http://web/", 8 * HOUR)
 V1 = Version("k1", ("k1", "1" * 64, "41"), 30 * DAY)
 V2 = Version("k2", ("k2", "2" * 64, "42"), 8 * HOUR)
 
@@ -598,19 +598,19 @@ def chronicle(age: float) -> Chronicle:
     ],
 )
 def test_an_application_has_its_grace(value: str, age: float, state: object) -> None:
-    one = check.taken(APP, check.Running(value), Taken(), [V2], chronicle(age))
+    one = applied.taken(APP, applied.Running(value), Taken(), [V2], chronicle(age))
     assert (one.finding.state if one.finding else None) == state
 
 
 def test_the_grace_is_each_applications_own() -> None:
     slow = replace(APP, grace=48 * HOUR)
-    one = check.taken(slow, check.Running("41"), Taken(), [V2], chronicle(12 * HOUR))
+    one = applied.taken(slow, applied.Running("41"), Taken(), [V2], chronicle(12 * HOUR))
     assert one.finding
     assert one.finding.state is OK
 
 
 def test_the_words_of_an_application_that_is_behind() -> None:
-    one = check.taken(APP, check.Running("1" * 64), Taken(), [V2], chronicle(5 * HOUR))
+    one = applied.taken(APP, applied.Running("1" * 64), Taken(), [V2], chronicle(5 * HOUR))
     assert one.finding
     assert one.finding.text == (
         "web still runs 111111111111, outdated for 5h; 3h left of 8h of grace"
@@ -619,7 +619,7 @@ def test_the_words_of_an_application_that_is_behind() -> None:
 
 
 def test_an_unknown_configuration_is_a_finding_of_its_own() -> None:
-    one = check.taken(APP, check.Running("zz"), Taken(odd=9 * HOUR), [V2], chronicle(HOUR))
+    one = applied.taken(APP, applied.Running("zz"), Taken(odd=9 * HOUR), [V2], chronicle(HOUR))
     assert one.finding
     assert (one.finding.state, one.finding.text) == (
         CRITICAL,
@@ -629,7 +629,7 @@ def test_an_unknown_configuration_is_a_finding_of_its_own() -> None:
 
 def test_a_lost_history_restarts_the_grace_and_never_alarms() -> None:
     young = Chronicle(MINUTE, True, 0.0, None, (V2,), (("k2", MINUTE),))
-    one = check.taken(APP, check.Running("41"), Taken(), [V2], young)
+    one = applied.taken(APP, applied.Running("41"), Taken(), [V2], young)
     assert one.finding
     assert (one.finding.state, one.finding.text) == (
         OK,
@@ -638,21 +638,21 @@ def test_a_lost_history_restarts_the_grace_and_never_alarms() -> None:
 
 
 def test_who_cannot_read_its_configuration_is_warned_about_with_the_time_left() -> None:
-    said = check.Running(trouble="answers HTTP 503")
-    one = check.taken(APP, said, Taken(current=20 * MINUTE), [V2], chronicle(HOUR))
+    said = applied.Running(trouble="answers HTTP 503")
+    one = applied.taken(APP, said, Taken(current=20 * MINUTE), [V2], chronicle(HOUR))
     assert one.finding
     assert (one.finding.state, one.finding.text) == (
         WARNING,
         "web does not tell its configuration: it answers HTTP 503; had the published "
         "configuration 20m ago, 7h40m left of 8h of grace",
     )
-    late = check.taken(APP, said, Taken(current=9 * HOUR), [V2], chronicle(HOUR))
+    late = applied.taken(APP, said, Taken(current=9 * HOUR), [V2], chronicle(HOUR))
     assert late.finding
     assert late.finding.state is CRITICAL
 
 
 def test_what_we_may_not_read_of_an_application_is_unknown() -> None:
-    one = check.taken(APP, check.Running(locked="/etc/x"), Taken(), [V2], chronicle(HOUR))
+    one = applied.taken(APP, applied.Running(locked="/etc/x"), Taken(), [V2], chronicle(HOUR))
     assert one.finding == verdict.Finding(
         UNKNOWN, "web cannot be judged: not allowed to read /etc/x", code="refused"
     )
@@ -663,33 +663,33 @@ def test_going_back_and_forth_within_the_grace_is_not_counted_from_the_first_tim
         30 * DAY, True, 0.0, None, (V1, V2),
         (("k1", 30 * DAY), ("k2", 9 * HOUR), ("k1", 7 * HOUR), ("k2", HOUR)),
     )  # fmt: skip
-    assert check.lag("41", [V2], again) == HOUR
+    assert applied.lag("41", [V2], again) == HOUR
 
 
 def test_an_application_is_outdated_since_the_first_version_that_it_missed() -> None:
     twice = replace(chronicle(9 * HOUR), published=(*chronicle(9 * HOUR).published, ("k3", HOUR)))
-    assert check.lag("41", [Version("k3", ("k3",), HOUR)], twice) == 9 * HOUR
+    assert applied.lag("41", [Version("k3", ("k3",), HOUR)], twice) == 9 * HOUR
 
 
 def test_an_application_that_is_ahead_of_the_last_endpoint_is_not_behind() -> None:
     rolling = Chronicle(30 * DAY, True, 0.0, 60.0, (V1, replace(V2, age=60.0)), (("k1", 30 * DAY),))
-    assert check.lag("42", [V1], rolling) == 0.0
+    assert applied.lag("42", [V1], rolling) == 0.0
 
 
 @pytest.mark.parametrize(
     ("source", "text", "expected"),
     [
-        ("http://w/#config.sha", b'{"config": {"sha": "abc"}}', check.Running("abc")),
-        ("http://w/#a", b"{}", check.Running(trouble="does not say a")),
-        ("http://w/#a", b'{"a": null}', check.Running(trouble="has nothing at a")),
-        ("http://w/#config_hash", b"config_hash 1.5e3\n", check.Running("1500")),
-        ("http://w/#info{sha}", b'info{sha="abc",x="}"} 1\n', check.Running("abc")),
-        ("http://w/", b"abc\n", check.Running("abc")),
-        ("http://w/", b"", check.Running(trouble="says nothing, an empty answer")),
+        ("http://w/#config.sha", b'{"config": {"sha": "abc"}}', applied.Running("abc")),
+        ("http://w/#a", b"{}", applied.Running(trouble="does not say a")),
+        ("http://w/#a", b'{"a": null}', applied.Running(trouble="has nothing at a")),
+        ("http://w/#config_hash", b"config_hash 1.5e3\n", applied.Running("1500")),
+        ("http://w/#info{sha}", b'info{sha="abc",x="}"} 1\n', applied.Running("abc")),
+        ("http://w/", b"abc\n", applied.Running("abc")),
+        ("http://w/", b"", applied.Running(trouble="says nothing, an empty answer")),
     ],
 )
-def test_what_an_application_says(source: str, text: bytes, expected: check.Running) -> None:
-    assert check.running(source, text) == expected
+def test_what_an_application_says(source: str, text: bytes, expected: applied.Running) -> None:
+    assert applied.running(source, text) == expected
 
 
 def test_applications_over_http_and_files_from_a_run_to_the_end_of_grace(tmp_path: Path) -> None:
@@ -832,51 +832,51 @@ SUMMARY = puppet.Summary(10_000.0, "v1", 0, True, 0, 0)
 @pytest.mark.parametrize(
     ("run", "clock", "state", "text"),
     [
-        (check.PuppetRun(SUMMARY), 11_000.0, None, ""),
+        (puppet.Run(SUMMARY), 11_000.0, None, ""),
         (
-            check.PuppetRun(SUMMARY),
+            puppet.Run(SUMMARY),
             10_000 + 3 * HOUR,
             WARNING,
             "puppet last ran 3h ago (limit 2h)",
         ),
         (
-            check.PuppetRun(SUMMARY),
+            puppet.Run(SUMMARY),
             10_000 + 9 * HOUR,
             CRITICAL,
             "puppet last ran 9h ago (limit 2h)",
         ),
         (
-            check.PuppetRun(replace(SUMMARY, failed=2)),
+            puppet.Run(replace(SUMMARY, failed=2)),
             10_060.0,
             CRITICAL,
             "puppet failed at 2 resources 1m ago",
         ),
         (
-            check.PuppetRun(replace(SUMMARY, has_resources=False)),
+            puppet.Run(replace(SUMMARY, has_resources=False)),
             10_060.0,
             CRITICAL,
             "puppet could not compile or fetch its catalog 1m ago: nothing was applied",
         ),
         (
-            check.PuppetRun(replace(SUMMARY, out_of_sync=1)),
+            puppet.Run(replace(SUMMARY, out_of_sync=1)),
             10_060.0,
             WARNING,
             "puppet found 1 resources out of sync and left them so (noop?)",
         ),
         (
-            check.PuppetRun(SUMMARY, 600.0, "maintenance by me"),
+            puppet.Run(SUMMARY, 600.0, "maintenance by me"),
             10_060.0,
             WARNING,
             "puppet is disabled for 10m: maintenance by me (limit 8h)",
         ),
         (
-            check.PuppetRun(SUMMARY, 3 * DAY, "maintenance by me"),
+            puppet.Run(SUMMARY, 3 * DAY, "maintenance by me"),
             10_060.0,
             CRITICAL,
             "puppet is disabled for 3d: maintenance by me (limit 8h)",
         ),
         (
-            check.PuppetRun(trouble="not allowed to read /s", remedy="chmod 644 /s"),
+            puppet.Run(trouble="not allowed to read /s", remedy="chmod 644 /s"),
             10_060.0,
             UNKNOWN,
             "puppet: not allowed to read /s; chmod 644 /s",
@@ -884,7 +884,7 @@ SUMMARY = puppet.Summary(10_000.0, "v1", 0, True, 0, 0)
     ],
 )
 def test_puppets_last_run(run, clock, state, text) -> None:
-    findings = check.puppet_judged(run, clock, 2 * HOUR, 8 * HOUR).findings
+    findings = puppet.judged(run, clock, 2 * HOUR, 8 * HOUR).findings
     assert [(f.state, f.text) for f in findings] == ([(state, text)] if state else [])
 
 

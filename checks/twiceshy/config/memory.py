@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from twiceshy import history as remembered
 from twiceshy.config import digests, documents
+from twiceshy.verdict import safe
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Served:
     def config(self) -> str:
         return self.name.rpartition("/")[0]
 
+    @property
+    def called(self) -> str:
+        """Its name for a sentence."""
+        return safe(self.name, 60)
+
 
 @dataclass(frozen=True)
 class Remembered:
@@ -58,6 +64,10 @@ class Remembered:
     etags: tuple[tuple[str, str], ...] = ()  # (SHA-256 of the body, ETag), newest first
     version: str = ""  # the highest
     changes: tuple[float, ...] = ()  # ages of changes
+
+
+def past_of(pasts: Mapping[str, Remembered], seen: Served) -> Remembered:
+    return pasts.get(seen.name, Remembered())
 
 
 @dataclass(frozen=True)
