@@ -19,7 +19,7 @@ Reads: the endpoints and the applications' own endpoints by HTTP GET; files name
   check's user needs its group, or `chmod 644`).
 Remembers: per endpoint which versions (hash, ETag, version field) it served since when and which
   checksum data it had; when each version was published on all; when an application last had it.
-  Losing that restarts the grace with a remark.
+  Losing that restarts the grace with a remark. What no run asks about is forgotten after 90 days.
 Says:
   OK        all endpoints serve the same, whole and with a checksum that fits, and it is taken
   OK        endpoints differ for less than --sync-grace, as they do in a rolling deploy
@@ -616,6 +616,7 @@ def look(args: argparse.Namespace, now: Callable[[], remembered.Stamp]) -> Repor
         pasts = {each.name: memory.endpoint(each.name) for each in endpoints}
         answers = _asked(args, manners, endpoints, applications, pasts, ends, total)
         report = judged(args, endpoints, applications, answers, pasts, memory, at)
+        memory.forget_the_unasked()
         unsaved = history.save()
         remarks = list(report.remarks)
         if history.remark:

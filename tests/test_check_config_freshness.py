@@ -24,7 +24,7 @@ from twiceshy import options as opt
 from twiceshy import verdict
 from twiceshy.config import applied, digests, disk, manifests, puppet
 from twiceshy.config.memory import Chronicle, Remembered, Served, Taken, Version
-from twiceshy.history import Stamp
+from twiceshy.history import History, Stamp
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
 
 SCRIPT = ROOT / "checks" / "check_config_freshness.py"
@@ -889,6 +889,58 @@ def test_puppets_last_run(run, clock, state, text) -> None:
 
 
 # -- memory and secrets ---------------------------------------------------------------------------
+
+
+def test_what_nobody_asks_about_for_90_days_is_forgotten(tmp_path: Path) -> None:
+    """An endpoint was renamed, b became c; another check, of d, shares the history."""
+
+    def remembered() -> set[str]:
+        with History.open("config_freshness", tmp_path / "history") as history:
+            return set(history.subjects())
+
+    with Endpoint() as a, Endpoint() as b, Endpoint() as d:
+        story = Story(tmp_path, *named(a=a), "--applied", f"app={a.url}")
+        other = Story(tmp_path, *named(**{"other/d": d}))
+        other.clock = story.clock
+        story.run(*named(b=b), "--applied", f"old={a.url}")
+        other.run()
+        a.body = b.body = b'{"new": 1}'
+        story.run(*named(b=b), "--applied", f"old={a.url}")
+        assert {"endpoint b", "change b", "applied old", "config other"} < remembered()
+        d.stop()  # it is down all the time, and its checksum data not forgotten
+        for day in range(1, 92):
+            story.after(DAY, *named(c=b))
+            if day % 30 == 0:
+                assert other.run()[0] == 2
+        assert remembered() == {
+            "endpoint a", "change a", "endpoint c", "applied app",
+            "config ", "versions ", "published ",
+            "endpoint other/d", "config other", "versions other", "published other",
+        }  # fmt: skip
+        story.after(90 * DAY)
+        assert "endpoint c" in remembered()
+        story.after(1, *named(a=a))
+        assert "endpoint c" not in remembered()
+        assert "config other" not in remembered()
+
+
+def test_the_history_of_addresses_that_come_and_go_is_bounded(tmp_path: Path) -> None:
+    """--each-address in a cloud makes a new subject an hour."""
+    at = Clock()
+    with History.open("config_freshness", tmp_path / "history") as history:
+        for number in range(1500):
+            at.forward(HOUR)
+            history.write_note(f"endpoint conf@10.0.{number}", {"key": "k"}, at())
+            history.remember(f"change conf@10.0.{number}", "k", at())
+        history.save()
+    with Endpoint() as a:
+        story = Story(tmp_path, *named(a=a))
+        story.clock = at
+        assert story.after(MINUTE)[0] == 0
+    with History.open("config_freshness", tmp_path / "history") as history:
+        kept = [name for name in history.subjects() if "conf@" in name]
+    assert len(kept) == 2 * 1000
+    assert "endpoint conf@10.0.1499" in kept
 
 
 def test_a_torn_history_gives_a_remark_and_no_alarm(tmp_path: Path) -> None:

@@ -12,6 +12,15 @@ from twiceshy import history as remembered
 from twiceshy.config import digests, documents
 from twiceshy.verdict import safe
 
+# An endpoint that no run asks about was renamed or switched off, or its check runs once a quarter.
+KEPT_SECONDS = 90 * 86400.0
+# With --each-address in a cloud, names come and go by the hour.
+KEPT_SUBJECTS = 1000
+# So often it is written down that a subject is still asked about.
+ASKED_SECONDS = 86400.0
+# The samples that belong to a note.
+SAMPLES = {"endpoint": ("change",), "config": ("versions", "published")}
+
 
 @dataclass(frozen=True)
 class Served:
@@ -134,10 +143,12 @@ class Memory:
     def __init__(self, history: remembered.History, now: remembered.Stamp) -> None:
         self._history = history
         self._now = now
-        self._notes = {subject: sample.value for subject, sample in history.notes()}
+        self._notes = dict(history.notes())
+        self._asked: set[str] = set()
 
     def _note(self, subject: str) -> dict[str, Any]:
-        note = self._notes.get(subject)
+        self._asked.add(subject)
+        note = self._notes[subject].value if subject in self._notes else None
         return note if isinstance(note, dict) else {}
 
     def _age(self, stamp: Any) -> float | None:
@@ -254,3 +265,25 @@ class Memory:
         note["odd"] = (note.get("odd") or stamp) if is_odd else None
         note["mute"] = (note.get("mute") or stamp) if is_mute else None
         self._history.write_note(subject, note, self._now)
+
+    def forget_the_unasked(self) -> None:
+        """Drops what no run has asked about for KEPT_SECONDS, and the oldest above KEPT_SUBJECTS.
+
+        What this run asked about stays as long as it is asked about, be it down for ever.
+        """
+        stamp = self._stamp()
+        unasked = []
+        for subject, sample in self._notes.items():
+            age = remembered.seconds_between(sample.at, self._now)
+            if subject not in self._asked:
+                unasked.append((age, subject))
+            elif age > ASKED_SECONDS:
+                self._history.defer(
+                    "UPDATE note SET boot = ?, uptime = ?, wall = ? WHERE subject = ?",
+                    (*stamp, subject),
+                )
+        for place, (age, subject) in enumerate(sorted(unasked)):
+            if age > KEPT_SECONDS or place >= KEPT_SUBJECTS:
+                kind, _, name = subject.partition(" ")
+                for each in (kind, *SAMPLES.get(kind, ())):
+                    self._history.forget(f"{each} {name}")
