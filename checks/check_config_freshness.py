@@ -1186,7 +1186,9 @@ def options() -> argparse.ArgumentParser:
         help="a key that must be there, as database.host or hosts[0]; needs --parse; repeatable")
     add("--version-key", default="", metavar="PATH",
         help="a key whose value is the version, which must not go back; needs --parse")
-    add("--allow-rollback", action="store_true", help="the version may go back")
+    add("--allow-rollback", action="store_true",
+        help="the value of --version-key may go below the highest that was seen, which is CRITICAL"
+        " otherwise: for a rollback on purpose, until the version is past the old one")
     add("--canonical", choices=["json"],
         help="compare by meaning, not by bytes (order of keys, blanks); needs --parse")
     what = made.add_argument_group("checksum data")
