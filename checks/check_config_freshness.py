@@ -145,8 +145,14 @@ def sidecar_url(url: str, typed: str) -> str:
     return parts._replace(path=parts.path + typed, fragment="").geturl()
 
 
-def shown(endpoint: Endpoint) -> str:
-    """The command that shows an endpoint's answer as the check has it, without credentials."""
+def shown(endpoint: Endpoint, kind: str = "") -> str:
+    """The command that shows an endpoint's answer as the check has it, without credentials.
+
+    By the kind of trouble it shows the header, the way of redirects, or how the body begins.
+    """
+    flags, output = {"redirect": ("-svL", "-o /dev/null"), "content": ("-sS", "-r 0-500")}.get(
+        kind, ("-sv", "-o /dev/null")
+    )
     parts = urlsplit(endpoint.url)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     to = f" --connect-to ::{endpoint.address}:" if endpoint.address else ""

@@ -207,6 +207,30 @@ def test_a_manner_of_one_of_two(tmp_path: Path, manner: str, state: object, text
         assert finding.state == state
 
 
+def test_a_redirect_is_followed_on_the_same_server_and_a_loop_is_named(tmp_path: Path) -> None:
+    with Endpoint(manner="redirect") as a:
+        a.pages["/moved.json"] = a.body
+        a.location = "/moved.json"
+        story = Story(tmp_path, *named(a=a), "--checksum", "none")
+        assert story.run()[0] == 0
+        a.location = "/app.json"
+        assert story.run() == (2, "a redirects more than 3 times, last to 127.0.0.1/app.json")
+        assert story.check.findings[0].next == f"curl -svL -o /dev/null {a.url}"
+
+
+def test_the_body_of_a_redirect_is_bounded_too(tmp_path: Path) -> None:
+    with Endpoint(manner="endless-redirect", location="/other") as a:
+        story = Story(tmp_path, *named(a=a), "--max-size", "1MiB")
+        assert story.run()[1].startswith("a sends endless data: more than 1MiB")
+
+
+def test_a_page_in_place_of_configuration_can_be_looked_at(tmp_path: Path) -> None:
+    with Endpoint(manner="page") as a:
+        story = Story(tmp_path, *named(a=a))
+        assert story.run()[0] == 2
+        assert story.check.findings[0].next == f"curl -sS -r 0-500 {a.url}"
+
+
 def test_a_body_cut_without_a_length_is_found_by_its_checksum_and_by_parsing(
     tmp_path: Path,
 ) -> None:
