@@ -156,7 +156,7 @@ def shown(endpoint: Endpoint, kind: str = "") -> str:
     parts = urlsplit(endpoint.url)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     to = f" --connect-to ::{endpoint.address}:" if endpoint.address else ""
-    return f"curl -sv{to} -o /dev/null {shlex.quote(bare)}"
+    return f"curl {flags}{to} {output} {shlex.quote(bare)}"
 
 
 def serving(
@@ -166,7 +166,7 @@ def serving(
     try:
         answer = asker.ask(endpoint.url)
     except fetch.NoAnswer as why:
-        return Served(endpoint.name, str(why), why.kind, shown(endpoint), asker.line.peer)
+        return Served(endpoint.name, str(why), why.kind, shown(endpoint, why.kind), asker.line.peer)
     seen = replace(_served(endpoint.name, answer, args), retry=shown(endpoint))
     if seen.trouble:
         return seen
@@ -249,16 +249,23 @@ def _with_sidecar(
     return replace(seen, checksums=(*seen.checksums, checksum), retry=shown(endpoint))
 
 
-def understood(seen: Served, args: argparse.Namespace) -> Served:
+def understood(endpoint: Endpoint, seen: Served, args: argparse.Namespace) -> Served:
     """A served body held against what a configuration must be; CheckError if a parser is missing.
 
     Runs in the main thread, under the deadline: a hostile document takes a parser long.
     """
     if seen.trouble:
         return seen
+    found = _understood(seen, args)
+    return replace(found, retry=shown(endpoint, "content")) if found.trouble else found
+
+
+def _understood(seen: Served, args: argparse.Namespace) -> Served:
     # with --parse the parser decides: some servers call everything text/html
     if documents.looks_like_a_page(seen.body, "" if args.parse else seen.content_type):
-        return replace(seen, kind="content", trouble="serves a web page, not configuration")
+        title = safe(documents.title(seen.body), 60)
+        page = f'a web page ("{title}")' if title else "a web page"
+        return replace(seen, kind="content", trouble=f"serves {page}, not configuration")
     if not seen.body.strip():
         return replace(seen, kind="content", trouble="serves nothing, an empty body")
     if not args.parse:
@@ -688,7 +695,7 @@ def _asked(
         results = fetch.all_at_once(jobs, ends - time.monotonic(), places)
     looks = {e.name: _look_of(e, results["endpoint", e.name]) for e in endpoints}
     with deadline.doing("parsing what was served"):
-        looks = {name: understood(seen, args) for name, seen in looks.items()}
+        looks = {e.name: understood(e, looks[e.name], args) for e in endpoints}
     again = [e for e in endpoints if _is_suspicious(looks[e.name], args)]
     if again:
         # a deploy is not atomic: only what is still wrong a moment later is wrong
@@ -698,7 +705,7 @@ def _asked(
         with deadline.doing(f"asking {len(jobs)} endpoints again"):
             second = fetch.all_at_once(jobs, until - time.monotonic(), places)
         for e in again:
-            seen = understood(_look_of(e, second["endpoint", e.name]), args)
+            seen = understood(e, _look_of(e, second["endpoint", e.name]), args)
             # too slow to be asked twice: the first answer stands
             if seen.kind != "slow retrieval":
                 looks[e.name] = seen

@@ -181,7 +181,7 @@ def test_one_of_two_refusing_is_a_warning_and_both_are_critical(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("manner", "state", "text"),
     [
-        ("page", CRITICAL, "b serves a web page, not configuration"),
+        ("page", CRITICAL, 'b serves a web page ("Log in"), not configuration'),
         ("redirect", CRITICAL, "b redirects to sso.example/login, not followed"),
         ("cut", CRITICAL, "b cuts the body after 11 bytes"),
         ("always-304", WARNING, "b answers 304 without having been asked to"),
