@@ -148,15 +148,17 @@ def sidecar_url(url: str, typed: str) -> str:
 def shown(endpoint: Endpoint, kind: str = "") -> str:
     """The command that shows an endpoint's answer as the check has it, without credentials.
 
-    By the kind of trouble it shows the header, the way of redirects, or how the body begins.
+    By the kind of trouble it shows the header, the way of redirects, how the body begins, or all.
     """
-    flags, output = {"redirect": ("-svL", "-o /dev/null"), "content": ("-sS", "-r 0-500")}.get(
-        kind, ("-sv", "-o /dev/null")
-    )
+    flags, output = {
+        "redirect": ("-svL", " -o /dev/null"),
+        "content": ("-sS", " -r 0-500"),
+        "whole": ("-sS", ""),
+    }.get(kind, ("-sv", " -o /dev/null"))
     parts = urlsplit(endpoint.url)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     to = f" --connect-to ::{endpoint.address}:" if endpoint.address else ""
-    return f"curl {flags}{to} {output} {shlex.quote(bare)}"
+    return f"curl {flags}{to}{output} {shlex.quote(bare)}"
 
 
 def serving(
@@ -246,7 +248,11 @@ def _with_sidecar(
         return replace(seen, foreign=safe(f"its sidecar {why}", 150))
     except digests.Unusable as why:
         return replace(seen, broken=(*seen.broken, safe(f"its sidecar {why}", 150)))
-    return replace(seen, checksums=(*seen.checksums, checksum), retry=shown(endpoint))
+    retry = shown(endpoint)
+    if not (checksum.fits(seen.body) or checksum.fits(seen.wire)):
+        get = shown(endpoint, "whole")
+        retry = f"{checksum.algorithm}sum <({get}); {shown(replace(endpoint, url=place), 'whole')}"
+    return replace(seen, checksums=(*seen.checksums, checksum), retry=retry)
 
 
 def understood(endpoint: Endpoint, seen: Served, args: argparse.Namespace) -> Served:

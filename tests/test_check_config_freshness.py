@@ -129,6 +129,16 @@ def test_a_sidecar_for_another_file_is_critical_even_on_one_of_two(tmp_path: Pat
         assert story.run() == (2, "b: its sidecar is for other.json, not for app.json, twice")
 
 
+def test_what_comes_next_computes_the_sum_that_does_not_fit(tmp_path: Path) -> None:
+    with Endpoint(digest=None).with_sidecar() as a:
+        a.body += b" "
+        story = Story(tmp_path, *named(a=a), "--checksum-url", ".sha256")
+        assert story.run()[0] == 2
+        assert story.check.findings[0].next == (
+            f"sha256sum <(curl -sS {a.url}); curl -sS {a.url}.sha256"
+        )
+
+
 def test_one_down_and_the_other_without_checksum_is_critical(tmp_path: Path) -> None:
     with Endpoint() as a, Endpoint() as b:
         story = Story(tmp_path, *named(a=a, b=b))
