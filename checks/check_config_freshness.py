@@ -84,15 +84,7 @@ from twiceshy.config import digests, disk, documents, manifests, puppet
 from twiceshy.config.agreement import agreement, independence
 from twiceshy.config.applied import Application, Running, running, taken
 from twiceshy.config.checksums import checksummed, fits, lost, misfits
-from twiceshy.config.memory import (
-    Chronicle,
-    Memory,
-    Remembered,
-    Served,
-    Version,
-    names_of,
-    past_of,
-)  # fmt: skip
+from twiceshy.config.memory import Chronicle, Memory, Remembered, Served, Version, names_of, past_of
 from twiceshy.config.words import ago, how_many, listing, of_config, roughly
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
 from twiceshy.units import duration, say_duration, say_size
