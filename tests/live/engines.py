@@ -140,11 +140,17 @@ class Engine:
         if self.process is None:
             return
         client = self.client
-        for service in client.services() if client.info()["Swarm"].get("ControlAvailable") else ():
+        is_manager = client.info()["Swarm"].get("ControlAvailable")
+        for service in client.services() if is_manager else ():
             client.remove_service(service["ID"])
         for container in client.containers(all=True):
             with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
                 client.remove_container(container["Id"], force=True)
+        if is_manager:
+            # Else the bridge of the swarm stays on the host.
+            with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
+                client.leave_swarm(force=True)
+                client.remove_network("docker_gwbridge")
 
     def import_image(self) -> None:
         repository, _, tag = IMAGE.partition(":")
