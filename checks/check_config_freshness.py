@@ -19,7 +19,7 @@ Reads: the endpoints and the applications' own endpoints by HTTP GET; files name
   check's user needs its group, or `chmod 644`).
 Remembers: per endpoint which versions (hash, ETag, version field) it served since when and which
   checksum data it had; when each version was published on all; when an application last had it.
-  Losing that restarts the grace with a remark.
+  Losing that restarts the grace with a remark. What no run asks about is forgotten after 90 days.
 Says:
   OK        all endpoints serve the same, whole and with a checksum that fits, and it is taken
   OK        endpoints differ for less than --sync-grace, as they do in a rolling deploy
@@ -81,16 +81,11 @@ from twiceshy import aside, deadline, fetch, limits, verdict
 from twiceshy import history as remembered
 from twiceshy import options as opt
 from twiceshy.config import digests, disk, documents, manifests, puppet
-from twiceshy.config.memory import (
-    Chronicle,
-    Memory,
-    Remembered,
-    Served,
-    Taken,
-    Version,
-    kinds_of,
-    names_of,
-)  # fmt: skip
+from twiceshy.config.agreement import agreement, independence
+from twiceshy.config.applied import Application, Running, running, taken
+from twiceshy.config.checksums import checksummed, fits, lost, misfits
+from twiceshy.config.memory import Chronicle, Memory, Remembered, Served, Version, names_of, past_of
+from twiceshy.config.words import ago, how_many, listing, of_config, roughly
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
 from twiceshy.units import duration, say_duration, say_size
 from twiceshy.verdict import Finding, Measure, Report, label, safe
@@ -123,37 +118,6 @@ class Endpoint:
         return self.name.rpartition("/")[0]
 
 
-@dataclass(frozen=True)
-class Application:
-    """One user of a configuration, and where to learn what it runs with."""
-
-    name: str
-    source: str  # URL[#path], /file, puppet[:/file]
-    grace: float
-
-    @property
-    def config(self) -> str:
-        return self.name.rpartition("/")[0]
-
-
-@dataclass(frozen=True)
-class Running:
-    """What an application says it runs with; or why not (a predicate), or why we may not ask."""
-
-    value: str = ""
-    trouble: str = ""
-    locked: str = ""
-
-
-@dataclass(frozen=True)
-class PuppetRun:
-    summary: puppet.Summary | None = None
-    disabled: float | None = None  # age of the lock
-    reason: str = ""
-    trouble: str = ""
-    remedy: str = ""
-
-
 def _http_time(text: str) -> float | None:
     try:
         return email.utils.parsedate_to_datetime(text).timestamp()
@@ -173,12 +137,20 @@ def sidecar_url(url: str, typed: str) -> str:
     return parts._replace(path=parts.path + typed, fragment="").geturl()
 
 
-def shown(endpoint: Endpoint) -> str:
-    """The command that shows an endpoint's answer as the check has it, without credentials."""
+def shown(endpoint: Endpoint, kind: str = "") -> str:
+    """The command that shows an endpoint's answer as the check has it, without credentials.
+
+    By the kind of trouble it shows the header, the way of redirects, how the body begins, or all.
+    """
+    flags, output = {
+        "redirect": ("-svL", " -o /dev/null"),
+        "content": ("-sS", " -r 0-500"),
+        "whole": ("-sS", ""),
+    }.get(kind, ("-sv", " -o /dev/null"))
     parts = urlsplit(endpoint.url)
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     to = f" --connect-to ::{endpoint.address}:" if endpoint.address else ""
-    return f"curl -sv{to} -o /dev/null {shlex.quote(bare)}"
+    return f"curl {flags}{to}{output} {shlex.quote(bare)}"
 
 
 def serving(
@@ -188,7 +160,7 @@ def serving(
     try:
         answer = asker.ask(endpoint.url)
     except fetch.NoAnswer as why:
-        return Served(endpoint.name, str(why), why.kind, shown(endpoint), asker.line.peer)
+        return Served(endpoint.name, str(why), why.kind, shown(endpoint, why.kind), asker.line.peer)
     seen = replace(_served(endpoint.name, answer, args), retry=shown(endpoint))
     if seen.trouble:
         return seen
@@ -268,19 +240,30 @@ def _with_sidecar(
         return replace(seen, foreign=safe(f"its sidecar {why}", 150))
     except digests.Unusable as why:
         return replace(seen, broken=(*seen.broken, safe(f"its sidecar {why}", 150)))
-    return replace(seen, checksums=(*seen.checksums, checksum), retry=shown(endpoint))
+    retry = shown(endpoint)
+    if not (checksum.fits(seen.body) or checksum.fits(seen.wire)):
+        get = shown(endpoint, "whole")
+        retry = f"{checksum.algorithm}sum <({get}); {shown(replace(endpoint, url=place), 'whole')}"
+    return replace(seen, checksums=(*seen.checksums, checksum), retry=retry)
 
 
-def understood(seen: Served, args: argparse.Namespace) -> Served:
+def understood(endpoint: Endpoint, seen: Served, args: argparse.Namespace) -> Served:
     """A served body held against what a configuration must be; CheckError if a parser is missing.
 
     Runs in the main thread, under the deadline: a hostile document takes a parser long.
     """
     if seen.trouble:
         return seen
+    found = _understood(seen, args)
+    return replace(found, retry=shown(endpoint, "content")) if found.trouble else found
+
+
+def _understood(seen: Served, args: argparse.Namespace) -> Served:
     # with --parse the parser decides: some servers call everything text/html
     if documents.looks_like_a_page(seen.body, "" if args.parse else seen.content_type):
-        return replace(seen, kind="content", trouble="serves a web page, not configuration")
+        title = safe(documents.title(seen.body), 60)
+        page = f'a web page ("{title}")' if title else "a web page"
+        return replace(seen, kind="content", trouble=f"serves {page}, not configuration")
     if not seen.body.strip():
         return replace(seen, kind="content", trouble="serves nothing, an empty body")
     if not args.parse:
@@ -309,36 +292,6 @@ def understood(seen: Served, args: argparse.Namespace) -> Served:
             text = "serves a configuration that is nested too deeply"
             return replace(seen, kind="content", trouble=text)
     return replace(seen, version=version, key=key)
-
-
-def running(source: str, text: bytes) -> Running:
-    """What an application's answer says that it runs with; `source` may end in #path or #metric."""
-    path = source.partition("#")[2]
-    if not path:
-        words = digests.text_of(text).split()
-        if len(words) == 1 and len(words[0]) <= 256:
-            return Running(safe(words[0], 256))
-        if not words:
-            return Running(trouble="says nothing, an empty answer")
-        # the whole of it is the configuration that it runs with
-        return Running(hashlib.sha256(text).hexdigest())
-    head = text.lstrip()[:1]
-    if head in (b"{", b"["):
-        try:
-            value = documents.at(documents.parse("json", text), path)
-        except documents.NotParsed:
-            return Running(trouble="answers broken JSON")
-        except KeyError:
-            return Running(trouble=f"does not say {safe(path, 60)}")
-        if value is None or value == "":
-            return Running(trouble=f"has nothing at {safe(path, 60)}")
-        return Running(safe(documents.scalar(value), 256))
-    values = documents.metric(digests.text_of(text), path)
-    if not values:
-        return Running(trouble=f"does not say {safe(path, 60)}")
-    if len(set(values)) > 1:
-        return Running(trouble=f"says {len(set(values))} different things at {safe(path, 60)}")
-    return Running(safe(values[0], 256))
 
 
 def application_running(
@@ -385,7 +338,7 @@ def _first_summary() -> str:
     return next((path for path in SUMMARIES if os.path.lexists(path)), SUMMARIES[0])
 
 
-def puppet_run(typed: str, clock: float) -> PuppetRun:
+def puppet_run(typed: str, clock: float) -> puppet.Run:
     """Puppet's own account of its last run. Reads the summary and the lock beside it."""
     path = typed or _first_summary()
     below = os.path.dirname(path)
@@ -403,30 +356,19 @@ def puppet_run(typed: str, clock: float) -> PuppetRun:
         summary = puppet.summary(digests.text_of(fetch.small_file(path, 1 << 20)))
     except PermissionError:
         remedy = f"chmod 644 {path}, or add the check's user to its group"
-        return PuppetRun(None, disabled, why, f"not allowed to read {safe(path)}", remedy)
+        return puppet.Run(None, disabled, why, f"not allowed to read {safe(path)}", remedy)
     except FileNotFoundError:
-        return PuppetRun(None, disabled, why, f"there is no {safe(path)}", missing)
+        return puppet.Run(None, disabled, why, f"there is no {safe(path)}", missing)
     except (OSError, fetch.NoAnswer) as error:
-        return PuppetRun(None, disabled, why, f"cannot read {safe(path)}: {safe(str(error))}")
+        return puppet.Run(None, disabled, why, f"cannot read {safe(path)}: {safe(str(error))}")
     except puppet.NotASummary as error:
-        return PuppetRun(None, disabled, why, f"{safe(path)} is no summary: {error}", f"cat {path}")
-    return PuppetRun(summary, disabled, why)
+        return puppet.Run(
+            None, disabled, why, f"{safe(path)} is no summary: {error}", f"cat {path}"
+        )
+    return puppet.Run(summary, disabled, why)
 
 
-@dataclass(frozen=True)
-class Place:
-    """A path to look at, the digests to compute, whether to list it and whether to follow it."""
-
-    path: str
-    algorithms: tuple[str, ...] = ()
-    listed: bool = False
-    followed: bool = False
-
-    def __str__(self) -> str:
-        return self.path
-
-
-def on_disk(place: Place) -> disk.OnDisk:
+def on_disk(place: disk.Place) -> disk.OnDisk:
     """One path as it is."""
     path, algorithms, listed = place.path, place.algorithms, place.listed
     try:
@@ -486,40 +428,6 @@ def _group(gid: int) -> str:
 # What it means
 
 
-def _ago(seconds: float) -> str:
-    return f"{say_duration(_rounded(seconds))} ago" if seconds >= 1 else "just now"
-
-
-def _rounded(seconds: float) -> float:
-    """Two units are enough for a sentence: 1h2m, not 1h2m3s."""
-    for step, above in ((3600.0, 86400.0), (60.0, 3600.0), (1.0, 1.0)):
-        if seconds >= above:
-            return round(seconds / step) * step
-    return round(seconds, 1)
-
-
-def _for(seconds: float) -> str:
-    return say_duration(_rounded(seconds))
-
-
-def _names(names: Sequence[str], most: int = 4) -> str:
-    """a and b; a, b and c; a, b, c and 5 more."""
-    shown = [safe(name, 50) for name in names[:most]]
-    if len(names) > most:
-        return f"{', '.join(shown)} and {len(names) - most} more"
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
-
-
-def _of(config: str) -> str:
-    return f" of {safe(config, 50)}" if config else ""
-
-
-def _all(config: str, count: int) -> str:
-    """The subject when every endpoint of a configuration is meant."""
-    words = {1: "the only endpoint", 2: "both endpoints"}.get(count, f"all {count} endpoints")
-    return words + _of(config)
-
-
 def time_left(
     config: str, applications: Sequence[Application], grace: float, chronicle: Chronicle
 ) -> str:
@@ -531,7 +439,7 @@ def time_left(
     if left <= 0:
         return f"the {say_duration(min(ours))} of grace of the applications are over"
     most = "" if known else "at most "
-    return f"applications have {most}{_for(left)} left of {say_duration(min(ours))} of grace"
+    return f"applications have {most}{roughly(left)} left of {say_duration(min(ours))} of grace"
 
 
 CONTENT = ("content", "cut", "endless data", "redirect", "coding")
@@ -546,7 +454,7 @@ def readable(
     """Findings about endpoints of one configuration that do not serve configuration at all."""
     troubled = [seen for seen in looks if seen.trouble]
     # who never let us in does not let us in: that is for us to mend
-    locked = [s for s in troubled if s.kind == "refused" and _past(pasts, s).good is None]
+    locked = [s for s in troubled if s.kind == "refused" and past_of(pasts, s).good is None]
     unasked = [s for s in troubled if s.kind == "unasked"]
     wrong = [s for s in troubled if s.kind in CONTENT]
     down = [s for s in troubled if s not in locked and s not in unasked and s not in wrong]
@@ -555,43 +463,39 @@ def readable(
     if down and len(troubled) == len(looks) and len(down) >= len(looks) - len(wrong):
         same = {seen.trouble for seen in down} if len(down) == len(looks) else set()
         if len(looks) == 1:
-            text = f"{_name(looks[0])} {_trouble(looks[0])}; {left}"
+            text = f"{looks[0].called} {_trouble(looks[0])}; {left}"
         elif len(same) == 1:
-            text = f"no endpoint{_of(config)} can be read, {_names([s.name for s in looks])}: each "
-            text += f"{_trouble(down[0])}; {left}"
+            text = f"no endpoint{of_config(config)} can be read, "
+            text += f"{listing([s.name for s in looks])}: each {_trouble(down[0])}; {left}"
         else:
-            text = f"no endpoint{_of(config)} can be read; {left}: "
-            text += "; ".join(f"{_name(s)} {_trouble(s)}" for s in troubled[:4])
-        more = tuple(f"{_name(seen)} {_trouble(seen)}" for seen in troubled[4:])
+            text = f"no endpoint{of_config(config)} can be read; {left}: "
+            text += "; ".join(f"{s.called} {_trouble(s)}" for s in troubled[:4])
+        more = tuple(f"{seen.called} {_trouble(seen)}" for seen in troubled[4:])
         more = () if same else more
         findings.append(Finding(CRITICAL, text, more, down[0].retry, "down"))
     else:
         for seen in down:
-            past = _past(pasts, seen)
-            was = f" (read {_ago(past.good)})" if past.good is not None else ""
+            past = past_of(pasts, seen)
+            was = f" (read {ago(past.good)})" if past.good is not None else ""
             rest = len(looks) - len(troubled)
-            alone = f"; {rest} of {len(looks)} endpoints{_of(config)} left"
+            alone = f"; {rest} of {len(looks)} endpoints{of_config(config)} left"
             state = one_down if rest else CRITICAL
             findings.append(
                 Finding(
-                    state, f"{_name(seen)} {_trouble(seen)}{was}{alone}", (), seen.retry, seen.kind
+                    state, f"{seen.called} {_trouble(seen)}{was}{alone}", (), seen.retry, seen.kind
                 )
             )
     for seen in wrong:
-        text = f"{_name(seen)} {_trouble(seen)}"
+        text = f"{seen.called} {_trouble(seen)}"
         findings.append(Finding(CRITICAL, text, (), seen.retry, seen.kind))
     for seen in unasked:
         findings.append(
-            Finding(WARNING, f"{_name(seen)} {seen.trouble}", (), seen.retry, "unasked")
+            Finding(WARNING, f"{seen.called} {seen.trouble}", (), seen.retry, "unasked")
         )
     for seen in locked:
-        text = f"{_name(seen)} {seen.trouble}: give --bearer, --basic or --cert"
+        text = f"{seen.called} {seen.trouble}: give --bearer, --basic or --cert"
         findings.append(Finding(UNKNOWN, text, code="refused"))
     return findings
-
-
-def _name(seen: Served) -> str:
-    return safe(seen.name, 60)
 
 
 def _trouble(seen: Served) -> str:
@@ -602,141 +506,19 @@ def _trouble(seen: Served) -> str:
     return text
 
 
-def _past(pasts: Mapping[str, Remembered], seen: Served) -> Remembered:
-    return pasts.get(seen.name, Remembered())
-
-
-def misfits(seen: Served) -> list[digests.Checksum]:
-    """Checksums that the answer does not fit. Digest fields cover the coded bytes (RFC 9530)."""
-    return [each for each in seen.checksums if not (each.fits(seen.wire) or each.fits(seen.body))]
-
-
-def fits(seen: Served, mode: str) -> bool:
-    """Whether what was served is a version at all: readable, and as its checksums say."""
-    return not seen.trouble and (mode == "none" or not (seen.foreign or misfits(seen)))
-
-
-def demanded(past: Remembered, mode: str, has_url: bool) -> tuple[str, ...]:
-    """Kinds of checksum data that an endpoint must have: "header", "sidecar", "any", or none."""
-    kinds = {"auto": (), "any": ("any",), "header": ("header",), "sidecar": ("sidecar",)}
-    if mode == "none":
-        return ()
-    wanted = set(kinds[mode])
-    if mode == "auto":
-        wanted.update(past.kinds)
-    if has_url:
-        wanted.add("sidecar")
-    return tuple(sorted(wanted))
-
-
-WORDS = {
-    "header": "no Repr-Digest or other digest in the header",
-    "sidecar": "no sidecar",
-    "any": "neither digest nor sidecar",
-}
-
-
-def lost(seen: Served, past: Remembered, mode: str, has_url: bool) -> str:
-    """What checksum data an endpoint lacks and should have, as a clause; "" when nothing."""
-    have = {*kinds_of(seen), *(["any"] if seen.checksums else [])}
-    lacking = [kind for kind in demanded(past, mode, has_url) if kind not in have]
-    if not lacking:
-        return ""
-    said = "; ".join(seen.broken) or "; ".join(WORDS[kind] for kind in lacking)
-    seen_before = past.kinds_seen is not None and set(lacking) & set(past.kinds)
-    return said + (f"; it was there {_ago(past.kinds_seen or 0.0)}" if seen_before else "")
-
-
-def checksummed(
-    looks: Sequence[Served],
-    pasts: Mapping[str, Remembered],
-    chronicle: Chronicle,
-    left: str,
-    mode: str,
-    has_url: bool,
-    pinned: digests.Checksum | None,
-) -> tuple[list[Finding], list[str]]:
-    """Findings and remarks about checksum data: missing, wrong, weak; and about a pinned value."""
-    findings: list[Finding] = []
-    remarks: list[str] = []
-    served = [seen for seen in looks if not seen.trouble]
-    config = looks[0].config
-    missing = {
-        seen.name: text
-        for seen in served
-        for text in [lost(seen, _past(pasts, seen), mode, has_url)]
-        if text and not seen.foreign
-    }
-    if missing and len(missing) == len(served):
-        who = f"from {_all(config, len(looks))}, {_names(list(missing))}"
-        if len(missing) < len(looks):
-            who = f"from {_names(list(missing))}, all that can be read of {len(looks)} endpoints"
-            who += _of(config)
-        rest = list(missing)[1:]
-        text = f"checksum data is missing {who}; {left}: {next(iter(missing.values()))}"
-        more = tuple(f"{safe(name, 60)}: {missing[name]}" for name in rest)
-        first = next(seen for seen in served if seen.name in missing)
-        findings.append(Finding(CRITICAL, text, more, first.retry, "checksum-missing"))
-    else:
-        for name, why in missing.items():
-            others = len(served) - len(missing)
-            text = f"checksum data is missing from {safe(name, 60)}: {why}"
-            text += f"; {others} of {len(looks)} endpoints{_of(config)} have it"
-            retry = next(seen.retry for seen in served if seen.name == name)
-            findings.append(Finding(WARNING, text, (), retry, "checksum-missing"))
-    known = {version.key: version for version in chronicle.versions}
-    for seen in served:
-        if seen.foreign:
-            text = f"{_name(seen)}: {seen.foreign}, twice"
-            findings.append(Finding(CRITICAL, text, (), seen.retry, "checksum-mismatch"))
-        for misfit in misfits(seen):
-            what = {"sidecar": "sidecar's checksum"}.get(misfit.kind, misfit.kind)
-            text = f"{_name(seen)} serves a body that its {what} does not fit, twice"
-            other = misfit.value.hex()
-            elsewhere = next((s.name for s in served if s.key == other), "")
-            if elsewhere and elsewhere != seen.name:
-                text += f" (mix-and-match: it is the checksum of what {safe(elsewhere, 50)} serves)"
-            elif other in known and other != seen.key:
-                when = _ago(known[other].age)
-                text += f" (mix-and-match: it is that of the version first seen {when})"
-            findings.append(Finding(CRITICAL, text, (), seen.retry, "checksum-mismatch"))
-        if pinned and not pinned.fits(seen.body):
-            text = f"{_name(seen)} serves {seen.key[:12]}, not what is pinned "
-            text += f"({pinned.algorithm} {pinned.value.hex()[:12]})"
-            findings.append(Finding(CRITICAL, text, code="pinned"))
-        kinds = {each.kind for each in seen.checksums if each.kind in digests.FIELDS}
-        if kinds and kinds <= {"Digest", "Content-MD5"}:
-            remarks.append(f"{_name(seen)} has only {_names(sorted(kinds))}, which is obsolete")
-        elif seen.checksums and all(e.algorithm in digests.WEAK for e in seen.checksums):
-            remarks.append(f"{_name(seen)} has only weak checksums ({seen.checksums[0].algorithm})")
-        if seen.broken and seen.name not in missing:
-            remarks.append(f"{_name(seen)}: {'; '.join(seen.broken)}")
-        if any(e.kind in digests.FIELDS and not e.fits(seen.wire) and e.fits(seen.body)
-               for e in seen.checksums):  # fmt: skip
-            remarks.append(
-                f"{_name(seen)}: its digest is of the decoded bytes, not as RFC 9530 says"
-            )
-    if served and mode == "auto" and not missing and not any(s.checksums for s in served):
-        remarks.append(
-            f"no endpoint{_of(config)} gives checksum data: give --checksum-url, or let it send "
-            "Repr-Digest"
-        )
-    return findings, remarks
-
-
 def conditional(seen: Served, not_modified: State) -> tuple[list[Finding], list[str]]:
     """Whether If-None-Match tells one node's clients the truth; two nodes' are never compared."""
     findings: list[Finding] = []
     remarks: list[str] = []
     if seen.other_etag == 304:
-        text = f"{_name(seen)} answers 304 to clients that hold another version (freeze): they "
+        text = f"{seen.called} answers 304 to clients that hold another version (freeze): they "
         text += "never learn of a change"
         findings.append(Finding(CRITICAL, text, (), seen.retry, "freeze-304"))
     if seen.flips:
-        text = f"{_name(seen)} serves two versions in turn: several nodes behind one name?"
+        text = f"{seen.called} serves two versions in turn: several nodes behind one name?"
         findings.append(Finding(WARNING, text, code="flapping"))
     if seen.own_etag == 200:
-        text = f"{_name(seen)} answers 200 to its own ETag {safe(seen.etag, 40)}, never 304"
+        text = f"{seen.called} answers 200 to its own ETag {safe(seen.etag, 40)}, never 304"
         if not_modified is OK:
             remarks.append(text)
         else:
@@ -750,130 +532,7 @@ def returned(seen: Served, past: Remembered, chronicle: Chronicle) -> str:
     before = past.key if past.key != seen.key else past.left_key
     if seen.key not in ages or ages.get(before, ages[seen.key]) >= ages[seen.key]:
         return ""
-    return f"{_name(seen)} serves again the version first seen {_ago(ages[seen.key])} (rollback)"
-
-
-@dataclass(frozen=True)
-class Order:
-    """How several served versions stand to each other: which is the newest, and how we know."""
-
-    newest: str = ""  # key, "" when nobody can tell
-    by: str = ""
-
-
-def newest(served: Sequence[Served], chronicle: Chronicle) -> Order:
-    """The newest of the versions that are served: by version field, by what was seen first, by
-    Last-Modified, in this order."""
-    keys = sorted({seen.key for seen in served})
-    if len(keys) == 1:
-        return Order(keys[0], "agreement")
-    if all(seen.version for seen in served):
-        ranks = {seen.key: documents.order(seen.version) for seen in served}
-        if len(set(ranks.values())) == len(keys):
-            return Order(max(keys, key=lambda key: ranks[key]), "version")
-    ages = {version.key: version.age for version in chronicle.versions}
-    if chronicle.known and len({ages.get(key, 0.0) for key in keys}) == len(keys):
-        return Order(min(keys, key=lambda key: ages.get(key, 0.0)), "first seen")
-    modified = {key: max(s.last_modified or 0.0 for s in served if s.key == key) for key in keys}
-    if all(modified.values()) and len(set(modified.values())) == len(keys):
-        return Order(max(keys, key=lambda key: modified[key]), "Last-Modified")
-    return Order()
-
-
-def agreement(
-    looks: Sequence[Served],
-    pasts: Mapping[str, Remembered],
-    chronicle: Chronicle,
-    sync_grace: float,
-) -> list[Finding]:
-    """Whether redundant endpoints serve the same; which is stale, and by how much."""
-    served = [seen for seen in looks if not seen.trouble]
-    keys = {seen.key for seen in served}
-    if len(keys) < 2:
-        return []
-    order = newest(served, chronicle)
-    ahead = [seen for seen in served if seen.key == order.newest]
-    apart = chronicle.apart or 0.0
-    if not chronicle.known and order.by == "Last-Modified":
-        # the first run: the newer file is as old as its server says
-        dates = [s.date - s.last_modified for s in ahead if s.date and s.last_modified]
-        apart = max(0.0, *dates) if dates else 0.0
-    state = CRITICAL if apart > sync_grace else OK
-    clock = f"for {_for(apart)}" if apart >= 1 else "since this run"
-    clock += f" (limit {say_duration(sync_grace)})"
-    if not order.newest:
-        hint = _hint(served)
-        parts = [
-            f"{_names([s.name for s in served if s.key == key], 3)} {key[:8]}"
-            for key in sorted(keys)
-        ]
-        text = f"endpoints{_of(looks[0].config)} serve different configurations {clock}: "
-        return [Finding(state, text + "; ".join(parts[:4]) + hint, code="disagreement")]
-    findings = []
-    for key in sorted(keys - {order.newest}):
-        behind = [seen for seen in served if seen.key == key]
-        stale = _names([seen.name for seen in behind], 3)
-        said = _staleness(behind, ahead, pasts, chronicle, order)
-        verb = "serve" if len(behind) > 1 else "serves"
-        text = f"{stale} {verb} {said}; different {clock}{_hint([*ahead, *behind])}"
-        findings.append(Finding(state, text, (), behind[0].retry, "stale"))
-    return findings
-
-
-def _staleness(
-    behind: Sequence[Served],
-    ahead: Sequence[Served],
-    pasts: Mapping[str, Remembered],
-    chronicle: Chronicle,
-    order: Order,
-) -> str:
-    """What a stale endpoint serves, as an object: "the version that a left 9h ago"."""
-    one, other = behind[0], ahead[0]
-    past, their = _past(pasts, one), _past(pasts, other)
-    versions = f" ({one.version} instead of {other.version})" if one.version else ""
-    came_back = (
-        past.key and past.key == other.key and one.key in {v.key for v in chronicle.versions}
-    ) or (past.left_key == other.key and past.since is not None)
-    name = safe(other.name, 50)
-    if came_back and order.by != "Last-Modified":
-        first = next((v.age for v in chronicle.versions if v.key == one.key), 0.0)
-        back = f"again the version first seen {_ago(first)} (rollback)"
-        return f"{back}, while {name} serves the newer{versions}"
-    if their.left_key == one.key and their.since is not None and their.key == other.key:
-        return f"the version that {name} left {_ago(their.since)}{versions}"
-    if their.key == one.key and their.key != other.key:
-        return f"the version that {name} has just left{versions}"
-    if one.last_modified and other.last_modified and other.last_modified > one.last_modified:
-        older = _for(other.last_modified - one.last_modified)
-        return f"a version {older} older than that of {name}{versions}"
-    return f"an older version than {name}{versions}"
-
-
-def _hint(served: Sequence[Served]) -> str:
-    """What makes two versions equal after all, as an operator would like to know."""
-    if len({documents.without_line_ends(seen.body) for seen in served}) == 1:
-        return " (only line ends or blanks at line ends differ)"
-    try:
-        meanings = {documents.canonical(documents.parse("json", seen.body)) for seen in served}
-    except (documents.NotParsed, RecursionError):
-        return ""
-    return " (equal as JSON: --canonical json)" if len(meanings) == 1 else ""
-
-
-def independence(looks: Sequence[Served], by_address: bool) -> list[Finding]:
-    """The same node behind two names is no redundancy; behind a proxy all have one address."""
-    findings = []
-    for what, attribute in (("node", "node"), *([("address", "peer")] if by_address else [])):
-        places: dict[str, list[str]] = {}
-        for seen in looks:
-            value = getattr(seen, attribute)
-            if value and not (attribute == "peer" and seen.node):
-                places.setdefault(value, []).append(seen.name)
-        for place, names in places.items():
-            if len(names) > 1:
-                text = f"{_names(names)} are not independent: the same {what} {place} answers"
-                findings.append(Finding(WARNING, text, code="not-independent"))
-    return findings
+    return f"{seen.called} serves again the version first seen {ago(ages[seen.key])} (rollback)"
 
 
 def fresh(
@@ -882,7 +541,7 @@ def fresh(
     """Whether one endpoint's configuration is as young, and its clock as right, as it should be."""
     findings: list[Finding] = []
     remarks: list[str] = []
-    name, clock = _name(seen), seen.date or seen.came
+    name, clock = seen.called, seen.date or seen.came
     age = None if seen.last_modified is None else clock - seen.last_modified
     if args.max_age is not None:
         limit = say_duration(args.max_age)
@@ -890,21 +549,21 @@ def fresh(
             text = f"{name} sends no Last-Modified: its age cannot be held against {limit}"
             findings.append(Finding(UNKNOWN, text, code="no-last-modified"))
         elif age > args.max_age:
-            text = f"{name} serves a configuration of {_ago(age)} (freeze), limit {limit}"
+            text = f"{name} serves a configuration of {ago(age)} (freeze), limit {limit}"
             findings.append(Finding(CRITICAL, text, code="freeze"))
     if age is not None and age < -SKEW_SECONDS:
-        remarks.append(f"{name}: Last-Modified is {_for(-age)} ahead of its own Date")
+        remarks.append(f"{name}: Last-Modified is {roughly(-age)} ahead of its own Date")
     if seen.date:
         skew = seen.date + seen.cached - seen.came
         way = "ahead of" if skew > 0 else "behind"
-        text = f"{name}: its clock is {_for(abs(skew))} {way} ours"
+        text = f"{name}: its clock is {roughly(abs(skew))} {way} ours"
         if args.max_skew is not None and abs(skew) > args.max_skew:
             text += f" (limit {say_duration(args.max_skew)})"
             findings.append(Finding(CRITICAL, text, code="skew"))
         elif abs(skew) > SKEW_SECONDS:
             remarks.append(text)
     if seen.cached > args.max_cached:
-        text = f"{name} answers from a cache: {_for(seen.cached)} old (Age), limit "
+        text = f"{name} answers from a cache: {roughly(seen.cached)} old (Age), limit "
         findings.append(Finding(WARNING, text + say_duration(args.max_cached), code="cached"))
     if seen.version and past.version and not args.allow_rollback:
         now, before = documents.order(seen.version), documents.order(past.version)
@@ -913,7 +572,7 @@ def fresh(
             findings.append(Finding(CRITICAL, text + " (rollback)", code="rollback"))
     unchanged = max(past.since or 0.0 if past.key == seen.key else 0.0, age or 0.0)
     if args.expect_change is not None and unchanged > args.expect_change:
-        text = f"{name} has not changed for {_for(unchanged)} (freeze), expected within "
+        text = f"{name} has not changed for {roughly(unchanged)} (freeze), expected within "
         findings.append(Finding(WARNING, text + say_duration(args.expect_change), code="unchanged"))
     changes = sum(1 for change in past.changes if change <= 3600)
     changes += bool(past.key) and past.key != seen.key
@@ -923,138 +582,10 @@ def fresh(
         findings.append(Finding(WARNING, text, code="flapping"))
     state, broken = limits.judge(seen.seconds or 0.0, args.warning, args.critical)
     if broken:
-        text = f"{name} is slow (slow retrieval): {_for(seen.seconds or 0.0)} for "
+        text = f"{name} is slow (slow retrieval): {roughly(seen.seconds or 0.0)} for "
         text += f"{say_size(len(seen.wire))} (limit {broken.typed})"
         findings.append(Finding(state, text, code="slow retrieval"))
     return findings, remarks
-
-
-def is_named(value: str, names: Sequence[str]) -> bool:
-    """Whether a value is one of the names, or the beginning (7 hex digits or more) of a hash."""
-    value = value.strip().removeprefix("W/").strip('"')
-    for prefix in ("sha256:", "sha256-", "sha512:", "sha1:", "md5:"):
-        value = value.removeprefix(prefix)
-    if not value:
-        return False
-    hexadecimal = len(value) >= 7 and all(c in "0123456789abcdef" for c in value.lower())
-    long = [name for name in names if len(name) in (32, 40, 64, 128)]
-    return value in names or (hexadecimal and any(n.startswith(value.lower()) for n in long))
-
-
-def lag(value: str, current: Sequence[Version], chronicle: Chronicle) -> float | None:
-    """Seconds since what an application runs with was superseded on all endpoints.
-
-    0 when it is served now; None when it was never published. A version that was published twice
-    is superseded by what followed its last publication.
-    """
-    if any(is_named(value, version.names) for version in current):
-        return 0.0
-    version = next((v for v in chronicle.versions if is_named(value, v.names)), None)
-    if version is None:
-        return None
-    last = max(
-        (place for place, (key, _) in enumerate(chronicle.published) if key == version.key),
-        default=-1,
-    )
-    later = [age for _, age in chronicle.published[last + 1 :]]
-    if last < 0:
-        later = [age for age in later if age <= version.age]
-    # nothing followed: it is newer than what all serve
-    return later[0] if later else 0.0
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One application: its finding, its lag in seconds, and what to remember."""
-
-    finding: Finding | None
-    lag: float | None
-    is_current: bool = False
-    is_odd: bool = False
-
-
-def _by_grace(seconds: float, grace: float) -> State:
-    return CRITICAL if seconds >= grace else WARNING if seconds >= grace / 2 else OK
-
-
-def taken(
-    application: Application,
-    said: Running,
-    past: Taken,
-    current: Sequence[Version],
-    chronicle: Chronicle,
-) -> Judged:
-    """Whether an application runs what is published; `current` are the versions served now."""
-    name, grace = safe(application.name, 60), application.grace
-    limit = say_duration(grace)
-    if said.locked:
-        text = f"{name} cannot be judged: not allowed to read {safe(said.locked, 100)}"
-        return Judged(Finding(UNKNOWN, text, code="refused"), None)
-    if said.trouble:
-        since = past.current if past.current is not None else past.mute or 0.0
-        state = CRITICAL if since >= grace else WARNING
-        left = f"{_for(grace - since)} left of {limit} of grace" if since < grace else ""
-        had = f"had the published configuration {_ago(since)}" if past.current is not None else ""
-        rest = ", ".join(part for part in (had, left or f"the {limit} of grace are over") if part)
-        text = f"{name} does not tell its configuration: it {said.trouble}; {rest}"
-        return Judged(Finding(state, text, code="mute"), None)
-    if not current and not chronicle.published:
-        return Judged(None, None)
-    behind = lag(said.value, current, chronicle)
-    short = safe(said.value[:12] if len(said.value) >= 32 else said.value, 40)
-    if behind == 0.0:
-        return Judged(None, 0.0, is_current=True)
-    if behind is not None:
-        state = _by_grace(behind, grace)
-        text = f"{name} still runs {short}, outdated for {_for(behind)}; "
-        text += f"{_for(grace - behind)} left of {limit}" if behind < grace else f"limit {limit}"
-        return Judged(Finding(state, text + " of grace", code="behind"), behind)
-    if chronicle.begun < grace:
-        # it may be from before our time: the grace begins with our history
-        state = _by_grace(chronicle.begun, grace)
-        text = f"{name} runs {short}, not published within our {_for(chronicle.begun)} of history; "
-        text += f"{_for(grace - chronicle.begun)} left of {limit} of grace"
-        return Judged(Finding(state, text, code="behind"), chronicle.begun, is_odd=True)
-    odd = past.odd or 0.0
-    text = f"{name} runs an unknown configuration, {short}, that was never published"
-    text += f", for {_for(odd)} (limit {limit})" if odd else ""
-    state = CRITICAL if odd >= grace else WARNING
-    return Judged(Finding(state, text, code="unknown"), odd, is_odd=True)
-
-
-def puppet_judged(run: PuppetRun, clock: float, max_age: float, grace: float) -> Report:
-    """Puppet's last run: its age, its failures, and whether it is disabled."""
-    findings: list[Finding] = []
-    if run.disabled is not None:
-        state = CRITICAL if run.disabled >= grace else WARNING
-        why = f": {safe(run.reason, 100)}" if run.reason else ""
-        text = f"puppet is disabled for {_for(run.disabled)}{why} (limit {say_duration(grace)})"
-        findings.append(Finding(state, text, next="puppet agent --enable", code="puppet-disabled"))
-    if run.summary is None:
-        text = f"puppet: {run.trouble}" + (f"; {run.remedy}" if run.remedy else "")
-        findings.append(Finding(UNKNOWN, text, next=run.remedy, code="puppet-unreadable"))
-        return Report(findings)
-    age = max(0.0, clock - run.summary.last_run)
-    follow = "puppet agent --test --noop"
-    if age > max_age and run.disabled is None:
-        state = CRITICAL if age >= grace else WARNING
-        text = f"puppet last ran {_ago(age)} (limit {say_duration(max_age)})"
-        findings.append(Finding(state, text, next=follow, code="puppet-age"))
-    if not run.summary.has_resources:
-        text = f"puppet could not compile or fetch its catalog {_ago(age)}: nothing was applied"
-        findings.append(Finding(CRITICAL, text, next=follow, code="puppet-failed"))
-    elif run.summary.failed:
-        text = f"puppet failed at {run.summary.failed} resources {_ago(age)}"
-        findings.append(Finding(CRITICAL, text, next=follow, code="puppet-failed"))
-    elif run.summary.out_of_sync > run.summary.changed:
-        count = run.summary.out_of_sync - run.summary.changed
-        text = f"puppet found {count} resources out of sync and left them so (noop?)"
-        findings.append(Finding(WARNING, text, next=follow, code="puppet-noop"))
-    measures = [
-        Measure("puppet_age", round(age), "s", minimum=0),
-        Measure("puppet_failed", run.summary.failed, minimum=0),
-    ]
-    return Report(findings, measures, f"puppet ran {_ago(age)}")
 
 
 # How it is told
@@ -1096,6 +627,7 @@ def look(args: argparse.Namespace, now: Callable[[], remembered.Stamp]) -> Repor
         pasts = {each.name: memory.endpoint(each.name) for each in endpoints}
         answers = _asked(args, manners, endpoints, applications, pasts, ends, total)
         report = judged(args, endpoints, applications, answers, pasts, memory, at)
+        memory.forget_the_unasked()
         unsaved = history.save()
         remarks = list(report.remarks)
         if history.remark:
@@ -1112,7 +644,7 @@ class Answers:
     said: Mapping[str, Running]
     manifest: bytes | str | None = None  # str: why there is none
     manifest_age: float | None = None
-    puppet: PuppetRun | None = None
+    puppet: puppet.Run | None = None
 
 
 def _asked(
@@ -1161,7 +693,7 @@ def _asked(
         results = fetch.all_at_once(jobs, ends - time.monotonic(), places)
     looks = {e.name: _look_of(e, results["endpoint", e.name]) for e in endpoints}
     with deadline.doing("parsing what was served"):
-        looks = {name: understood(seen, args) for name, seen in looks.items()}
+        looks = {e.name: understood(e, looks[e.name], args) for e in endpoints}
     again = [e for e in endpoints if _is_suspicious(looks[e.name], args)]
     if again:
         # a deploy is not atomic: only what is still wrong a moment later is wrong
@@ -1171,7 +703,7 @@ def _asked(
         with deadline.doing(f"asking {len(jobs)} endpoints again"):
             second = fetch.all_at_once(jobs, until - time.monotonic(), places)
         for e in again:
-            seen = understood(_look_of(e, second["endpoint", e.name]), args)
+            seen = understood(e, _look_of(e, second["endpoint", e.name]), args)
             # too slow to be asked twice: the first answer stands
             if seen.kind != "slow retrieval":
                 looks[e.name] = seen
@@ -1187,7 +719,7 @@ def _asked(
         manifest, age = (str(result), None) if isinstance(result, fetch.NoAnswer) else result
     run = results.get(("puppet", ""))
     if isinstance(run, fetch.NoAnswer):
-        run = PuppetRun(trouble=str(run))
+        run = puppet.Run(trouble=str(run))
     return Answers(looks, said, manifest, age, run)
 
 
@@ -1277,7 +809,7 @@ def judged(
     if args.manifest:
         parts.append(_files(args, answers, at.wall))
     if answers.puppet is not None:
-        parts.append(puppet_judged(answers.puppet, at.wall, args.puppet_max_age, args.grace[""]))
+        parts.append(puppet.judged(answers.puppet, at.wall, args.puppet_max_age, args.grace[""]))
     measured = [
         measure
         for each in endpoints
@@ -1366,10 +898,6 @@ def _follow(finding: Finding, application: Application) -> Finding:
     return finding
 
 
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
 def _serving_summary(
     answers: Answers,
     pasts: Mapping[str, Remembered],
@@ -1379,14 +907,14 @@ def _serving_summary(
     first = looks[0]
     fits = "checksums fit" if all(seen.checksums for seen in looks) else ""
     if len(configs) > 1:
-        what = f"{_count(len(looks), 'endpoint')} serve {len(configs)} configurations"
+        what = f"{how_many(len(looks), 'endpoint')} serve {len(configs)} configurations"
     else:
         version = f"version {first.version}, " if first.version else ""
         same = "the same configuration" if len(looks) > 1 else "its configuration"
         verb = "serve" if len(looks) > 1 else "serves"
-        what = f"{_count(len(looks), 'endpoint')} {verb} {same} ({version}{first.key[:8]})"
+        what = f"{how_many(len(looks), 'endpoint')} {verb} {same} ({version}{first.key[:8]})"
     ages = [p.since for p in pasts.values() if p.since is not None]
-    since = f"unchanged for {_for(min(ages))}" if ages and min(ages) >= 1 else ""
+    since = f"unchanged for {roughly(min(ages))}" if ages and min(ages) >= 1 else ""
     return ", ".join(part for part in (what, fits, since) if part)
 
 
@@ -1427,7 +955,7 @@ def _files(args: argparse.Namespace, answers: Answers, clock: float) -> Report:
     ages = [answers.manifest_age, manifest.made and max(0.0, clock - manifest.made)]
     age = max((each for each in ages if each is not None), default=None)
     if args.max_manifest_age is not None and age is not None and age > args.max_manifest_age:
-        text = f"the manifest {shown_place} is of {_ago(age)} (freeze), limit "
+        text = f"the manifest {shown_place} is of {ago(age)} (freeze), limit "
         text += say_duration(args.max_manifest_age)
         findings.append(Finding(CRITICAL, text, code="manifest"))
     root = args.root or manifest.tree
@@ -1435,21 +963,7 @@ def _files(args: argparse.Namespace, answers: Answers, clock: float) -> Report:
         root = os.path.dirname(os.path.abspath(args.manifest))
     if not root and not all(entry.path.startswith("/") for entry in manifest.entries):
         raise CheckError("the manifest has relative paths: give --root DIR")
-    entries = [
-        entry
-        for entry in manifest.entries
-        if disk.is_selected(entry.path, args.include, args.exclude)
-    ]
-    places = {
-        entry.path: Place(
-            os.path.normpath(os.path.join(root or "/", entry.path)),
-            tuple(sorted({each.algorithm for each in entry.checksums})),
-            manifest.complete and not entry.ignored,
-            # mtree lists links as links, sha256sum has read what they point to
-            not manifest.complete,
-        )
-        for entry in entries
-    }
+    places = disk.places(manifest, root or "/", args.include, args.exclude)
     seen = aside.each(on_disk, list(places.values()), timeout=max(1.0, 0.5 * args.timeout))
     found = {}
     for path, place in places.items():
@@ -1457,15 +971,8 @@ def _files(args: argparse.Namespace, answers: Answers, clock: float) -> Report:
         if not isinstance(answer, disk.OnDisk):
             answer = disk.OnDisk("?", trouble=str(answer))
         found[path] = answer
-    differ = [each for entry in entries for each in disk.differences(entry, found[entry.path])]
-    differ += disk.extras(manifest, found, args.include, args.exclude)
-    findings += disk.findings(differ, len(entries), root or "/")
-    counted = [
-        Measure(f"files_{kind}", sum(each.kind == kind for each in differ), minimum=0)
-        for kind in disk.KINDS
-    ]
-    summary = f"{_count(len(entries), 'file')} below {safe(root or '/', 60)} as in the manifest"
-    return Report(findings, counted, summary)
+    held = disk.held_against(manifest, found, root or "/", args.include, args.exclude)
+    return replace(held, findings=[*findings, *held.findings])
 
 
 def _own_headers(args: argparse.Namespace) -> dict[str, str]:
@@ -1690,7 +1197,9 @@ def options() -> argparse.ArgumentParser:
         help="a key that must be there, as database.host or hosts[0]; needs --parse; repeatable")
     add("--version-key", default="", metavar="PATH",
         help="a key whose value is the version, which must not go back; needs --parse")
-    add("--allow-rollback", action="store_true", help="the version may go back")
+    add("--allow-rollback", action="store_true",
+        help="the value of --version-key may go below the highest that was seen, which is CRITICAL"
+        " otherwise: for a rollback on purpose, until the version is past the old one")
     add("--canonical", choices=["json"],
         help="compare by meaning, not by bytes (order of keys, blanks); needs --parse")
     what = made.add_argument_group("checksum data")

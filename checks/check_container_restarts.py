@@ -16,8 +16,9 @@ nobody named them, image and command. Not alarmed: a deploy, a restart of the en
 
 Learned from: "High availability taken the wrong way" (25 July 2015): a dockerised application died,
   its --restart=always had no effect, and the remedy asked for was a loop inside a loop.
-Reads: the engine's API at --docker-host, $DOCKER_HOST or the first of /var/run/docker.sock,
-  /run/podman/podman.sock, $XDG_RUNTIME_DIR/docker.sock and $XDG_RUNTIME_DIR/podman/podman.sock:
+Reads: the engine's API at --docker-host, $DOCKER_HOST or the first that may be used of
+  /var/run/docker.sock, /run/podman/podman.sock, $XDG_RUNTIME_DIR/docker.sock and
+  $XDG_RUNTIME_DIR/podman/podman.sock:
   ping, list, one inspect for each selected container, events; with --service services and tasks
   (on a swarm manager). Docker and podman; unix, tcp (with TLS) and ssh. Whoever may write to that
   socket is root: rather than adding the check's user to group docker, let it use a socket proxy
@@ -35,8 +36,10 @@ Says:
   CRITICAL  died by itself and was not restarted although the policy says up
   CRITICAL  unhealthy for longer than --grace (--unhealthy)
   CRITICAL  --service: no task running, or, as WARNING, fewer than desired for longer than --grace
-  CRITICAL  the engine does not answer; a container asked for by name is absent (--missing)
-  UNKNOWN   not allowed to ask the engine; a container that does not answer; history not kept
+  CRITICAL  the engine does not answer
+  CRITICAL  no engine is here; what was asked for by name is absent (--missing)
+  UNKNOWN   not allowed to ask the engine, its ssh key refused; a container that does not answer;
+            history not kept
 Measures:
   containers              -  containers looked at
   services                -  services looked at (--service)
@@ -63,7 +66,9 @@ import argparse
 import contextlib
 import fnmatch
 import os
+import re
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,12 +80,14 @@ from twiceshy.containers.engine import (
     SOCKETS,
     Engine,
     EngineDown,
+    NotLetIn,
     engine_address,
     knock,
+    login,
     quiet_ssh,
     tls_of,
 )  # fmt: skip
-from twiceshy.containers.formats import Container, Event, Group, Ring, Service, Task
+from twiceshy.containers.formats import Container, Event, Group, Listed, Ring, Service, Task
 from twiceshy.containers.memory import TABLES, Memory, below_for
 from twiceshy.containers.restarts import (
     ENGINE,
@@ -107,6 +114,10 @@ WORDS = {
     "others": "from outside (by hand, cron or autoheal)",
     "new": "as a new container",
 }
+
+PORT_TAKEN = re.compile(
+    r":(?P<port>\d+)(: bind: address already in use|(?P<other> failed: port is already allocated))"
+)
 
 
 # What is seen
@@ -194,12 +205,12 @@ def loop_clause(
 
 
 def exit_words(code: int) -> str:
-    """An exit code with the signal it stands for."""
-    names = {129: "HUP", 130: "INT", 131: "QUIT", 134: "ABRT", 137: "KILL", 139: "SEGV"}
-    names[143] = "TERM"
-    if code == 0:
-        return "0 (it ends by itself)"
-    return f"{code} (signal {names[code]})" if code in names else str(code)
+    """An exit code with what it stands for, by the shell's convention."""
+    signals = {129: "HUP", 130: "INT", 131: "QUIT", 134: "ABRT", 137: "KILL", 139: "SEGV"}
+    signals[143] = "TERM"
+    words = {code: f"signal {name}" for code, name in signals.items()}
+    words.update({0: "it ends by itself", 126: "not executable", 127: "command not found"})
+    return f"{code} ({words[code]})" if code in words else str(code)
 
 
 def kills_clause(rows: Sequence[Restarts], one: Container, rules: Rules) -> Clause | None:
@@ -218,6 +229,13 @@ def kills_clause(rows: Sequence[Restarts], one: Container, rules: Rules) -> Clau
     )
 
 
+def has_failed_for_good(one: Container, now: float, window: float) -> bool:
+    """Whether a one-shot, a container without restart policy, failed within the window."""
+    failed = (one.exit_code != 0 or bool(one.error)) and not one.is_alive
+    is_recent = now - (one.finished_at or one.created) <= window
+    return one.policy == "no" and failed and is_recent and not one.group.is_service
+
+
 def down_clause(
     one: Container, ended: str, rules: Rules, now: float, heard: Sequence[Event] = ()
 ) -> Clause | None:
@@ -231,9 +249,7 @@ def down_clause(
     policy = one.policy_words
     failed = one.exit_code != 0 or bool(one.error)
     if one.policy == "no" or (one.policy == "on-failure" and not failed):
-        if not failed or one.policy != "no" or seconds > rules.window:
-            return None
-        if rules.oneshot_failures is OK or one.group.is_service:
+        if rules.oneshot_failures is OK or not has_failed_for_good(one, now, rules.window):
             return None
         reason = f": {one.error}" if one.error else ""
         return Clause(
@@ -315,9 +331,17 @@ def finding_of(group: Group, clauses: Sequence[Clause]) -> Finding | None:
     wrong.sort(key=lambda clause: -verdict.SEVERITY.index(clause.state))
     if not wrong:
         return None
-    text = f"{group.name} {wrong[0].text}"
+    text = f"{called(group, wrong[0].container)} {wrong[0].text}"
     more = tuple(f"{group.name} also {clause.text}" for clause in wrong[1:])
     return Finding(wrong[0].state, text, more, code=wrong[0].kind)
+
+
+def called(group: Group, one: Container | None) -> str:
+    """A group's name, and the container's where a compose file has given it quite another one."""
+    if one is None or group.kind != "compose":
+        return group.name
+    is_alike = one.name.replace("_", "-").endswith(group.name.replace("_", "-"))
+    return group.name if is_alike else f"{group.name} (container {one.name})"
 
 
 def service_clauses(
@@ -487,7 +511,7 @@ def options() -> argparse.ArgumentParser:
         "--docker-host",
         metavar="URL",
         help="unix:///path, tcp://host:port or ssh://user@host (default: $DOCKER_HOST, else the "
-        "first usual socket of docker or podman that exists)",
+        "first usual socket of docker or podman that this user may use)",
     )
     group.add_argument(
         "--cert-path",
@@ -568,9 +592,10 @@ def options() -> argparse.ArgumentParser:
     judging.add_argument(
         "--log-lines",
         type=_lines,
-        default=0,
+        default="1",
         metavar="N",
-        help="show the last N lines of the worst containers' logs (default: 0)",
+        help="show the last N lines of the worst container's log, with -v those of the five worst "
+        "(default: 1)",
     )
     opt.add_state_dir(parser)
     return parser
@@ -582,25 +607,32 @@ def _lines(text: str) -> int:
     return int(text)
 
 
-def is_selected(args: argparse.Namespace, name: str, image: str, labels: Mapping[str, str]) -> bool:
-    """Whether a container is to be looked at, from what the list or an event tells of it."""
+def is_selected(
+    args: argparse.Namespace, name: str, image: str | None, labels: Mapping[str, str]
+) -> bool:
+    """Whether a container is to be looked at, from what the list or an event tells of it.
+
+    An image that is not known yet fits.
+    """
     if not opt.selected(name, args.include, args.exclude):
         return False
-    for wanted in args.label:
-        key, has_value, value = wanted.partition("=")
-        if key not in labels or (has_value and not _like(labels[key], value)):
-            return False
-    if args.compose:
-        project = labels.get("com.docker.compose.project", "")
-        service = labels.get("com.docker.compose.service", "")
-        if not any(
-            project
-            and _like(project, wanted.partition("/")[0])
-            and _like(service, wanted.partition("/")[2] or "*")
-            for wanted in args.compose
-        ):
-            return False
-    return not args.image or any(pattern.matches(image) for pattern in args.image)
+    if not all(_is_labelled(labels, wanted) for wanted in args.label):
+        return False
+    if args.compose and not any(_is_of_compose(labels, wanted) for wanted in args.compose):
+        return False
+    return image is None or not args.image or any(one.matches(image) for one in args.image)
+
+
+def _is_labelled(labels: Mapping[str, str], wanted: str) -> bool:
+    key, has_value, value = wanted.partition("=")
+    return key in labels and (not has_value or _like(labels[key], value))
+
+
+def _is_of_compose(labels: Mapping[str, str], wanted: str) -> bool:
+    project = labels.get("com.docker.compose.project", "")
+    service = labels.get("com.docker.compose.service", "")
+    of_project, _, of_service = wanted.partition("/")
+    return bool(project) and _like(project, of_project) and _like(service, of_service or "*")
 
 
 def _like(text: str, glob: str) -> bool:
@@ -617,14 +649,8 @@ def plan(
         at = clock()
         address = engine_address(args.docker_host)
         if address is None:
-            places = ", ".join(SOCKETS)
-            text = f"no container engine: there is neither {places} nor a socket of this user's"
-            return Report(
-                [Finding(args.missing, text, next="systemctl status docker.socket podman.socket")]
-                if args.missing is not OK
-                else [],
-                summary=text,
-            )
+            found = no_engine(args.missing)
+            return Report([found] if args.missing is not OK else [], summary=found.text)
         engine = None
         try:
             with quiet_ssh(address):
@@ -636,7 +662,7 @@ def plan(
                 return look_at_containers(engine, args, at)
         except EngineDown as error:
             server = engine.server if engine else "podman" if "podman" in address else "docker"
-            return Report([down_finding(server, address, str(error))])
+            return Report([down_finding(server, address, error)])
         finally:
             if engine is not None:
                 engine.close()
@@ -644,24 +670,37 @@ def plan(
     return verdict.Check("container_restarts", look, timeout=args.timeout, verbose=args.verbose)
 
 
-def down_finding(server: str, address: str, why: str) -> Finding:
-    unit = "podman.socket" if server == "podman" else "docker"
-    local = address.startswith("unix:")
-    return Finding(
-        CRITICAL,
-        f"{server} engine at {safe(address)} does not answer: {why}",
-        next=f"systemctl status {unit}" if local else f"docker -H {shlex.quote(address)} version",
-        code="engine-down",
-    )
+def no_engine(state: State) -> Finding:
+    """What to say when there is no socket at all. Podman runs containers without one."""
+    if shutil.which("podman") and not shutil.which("dockerd"):
+        text = "podman is installed, but its socket, through which it is asked, is not there"
+        user = "" if os.geteuid() == 0 else "--user "
+        return Finding(state, text, next=f"systemctl {user}enable --now podman.socket")
+    places = ", ".join(SOCKETS)
+    text = f"no container engine: there is neither {places} nor a socket of this user's"
+    return Finding(state, text, next="systemctl status docker.socket podman.socket")
+
+
+def down_finding(server: str, address: str, error: EngineDown) -> Finding:
+    if isinstance(error, NotLetIn):
+        text = f"{server} engine at {safe(address)} cannot be asked: {error}"
+        return Finding(UNKNOWN, text, next=login(address), code="not-let-in")
+    if address.startswith("unix:"):
+        user = "--user " if address.startswith("unix:///run/user/") else ""
+        following = f"systemctl {user}status {'podman.socket' if server == 'podman' else 'docker'}"
+    elif address.startswith("ssh:"):
+        following = login(address)
+    else:
+        following = f"docker -H {shlex.quote(address)} version"
+    text = f"{server} engine at {safe(address)} does not answer: {error}"
+    return Finding(CRITICAL, text, next=following, code="engine-down")
 
 
 def look_at_containers(engine: Engine, args: argparse.Namespace, at: history.Stamp) -> Report:
     """One look at the containers of an engine, with what was remembered of it."""
     now = at.wall + engine.clock_offset
     rules = rules_of(args)
-    listed = engine.listed()
-    wanted = [one for one in listed if is_selected(args, one.name, one.image, one.labels)]
-    containers, unanswered = engine.inspected(wanted, args.group_by)
+    wanted, containers, unanswered = selected(engine, args)
     with history.History.open("container_restarts", args.state_dir, TABLES) as kept:
         memory = Memory(kept, engine.url, at)
         past = memory.containers()
@@ -693,7 +732,7 @@ def look_at_containers(engine: Engine, args: argparse.Namespace, at: history.Sta
         Finding(UNKNOWN, f"{name} could not be inspected: {why}", code="no-answer")
         for name, why in unanswered.items()
     ]
-    findings += absent(args, [one.name for one in wanted], judged)
+    findings += absent(args, wanted, judged, command_of(engine, args))
     findings += [unsaved] if unsaved else []
     reach = reach_of(ring, now, args.window, trouble)
     remarks += [judged.remark] if judged.remark else []
@@ -703,6 +742,28 @@ def look_at_containers(engine: Engine, args: argparse.Namespace, at: history.Sta
     remarks += judged.remarks
     return Report(findings, measures_of(containers, judged, rules, now), summary(judged, seen, args,
                   not past, reach), remarks)  # fmt: skip
+
+
+def selected(
+    engine: Engine, args: argparse.Namespace
+) -> tuple[list[Listed], list[Container], dict[str, str]]:
+    """What to look at, as listed and as inspected, and why some could not be inspected.
+
+    The list has only the id of an image whose name went to a newer one, or with a prune.
+    """
+    asked = [
+        one
+        for one in engine.listed()
+        if is_selected(
+            args, one.name, None if one.image.startswith("sha256:") else one.image, one.labels
+        )
+    ]
+    containers, unanswered = engine.inspected(asked, args.group_by)
+    images = {one.id: one.image for one in containers}
+    wanted = [replace(one, image=images.get(one.id, one.image)) for one in asked]
+    wanted = [one for one in wanted if is_selected(args, one.name, one.image, one.labels)]
+    ids = {one.id for one in wanted}
+    return wanted, [one for one in containers if one.id in ids], unanswered
 
 
 def rules_of(args: argparse.Namespace) -> Rules:
@@ -724,7 +785,7 @@ def reach_of(ring: Ring, now: float, window: float, trouble: str) -> str:
 
 def told(engine: Engine, args: argparse.Namespace, judged: Judged, seen: Seen) -> list[Finding]:
     """The findings with details, last words and the next command; worst and most first."""
-    found: list[tuple[int, Finding]] = []
+    found: list[tuple[int, Finding, Container | None]] = []
     for key, clauses in judged.clauses.items():
         finding = finding_of(judged.groups[key], clauses)
         if finding is None:
@@ -735,24 +796,18 @@ def told(engine: Engine, args: argparse.Namespace, judged: Judged, seen: Seen) -
         if one is not None and args.verbose:  # else the room is for the other offenders
             more.append(details(one, seen.now))
         following = next_command(engine, args, judged.groups[key], worst)
-        found.append(
-            (judged.counts.get(key, 0), replace(finding, more=tuple(more), next=following))
-        )
+        finding = replace(finding, more=tuple(more), next=following)
+        found.append((judged.counts.get(key, 0), finding, one))
     # Down for good comes before up and down.
-    found.sort(key=lambda pair: (pair[1].code not in ("gave-up", "no-effect"), -pair[0]))
-    found.sort(key=lambda pair: -verdict.SEVERITY.index(pair[1].state))
-    findings = [finding for _, finding in found]
-    if args.log_lines:
-        by_text = {
-            f"{judged.groups[key].name} {clause.text}": clause.container
-            for key, clauses in judged.clauses.items()
-            for clause in clauses
-        }
-        for position, finding in enumerate(findings[:5]):
-            one = by_text.get(finding.text)
-            if one is not None:
-                words = engine.last_words(one.id, args.log_lines)
-                findings[position] = replace(finding, more=(*words, *finding.more))
+    found.sort(key=lambda one: (one[1].code not in ("gave-up", "no-effect"), -one[0]))
+    found.sort(key=lambda one: -verdict.SEVERITY.index(one[1].state))
+    findings = []
+    shown = 5 if args.verbose else 1
+    for position, (_, finding, one) in enumerate(found):
+        if args.log_lines and position < shown and one is not None and one.started_at is not None:
+            words = engine.last_words(one.id, args.log_lines)
+            finding = replace(finding, more=(*words, *finding.more))
+        findings.append(finding)
     return findings
 
 
@@ -776,13 +831,18 @@ def details(one: Container, now: float) -> str:
     return ", ".join(parts)
 
 
+def command_of(engine: Engine, args: argparse.Namespace) -> str:
+    """docker or podman, with the address that it needs."""
+    if not args.docker_host:
+        return engine.server
+    return (
+        f"{engine.server} {'--url' if engine.is_podman else '-H'} {shlex.quote(args.docker_host)}"
+    )
+
+
 def next_command(engine: Engine, args: argparse.Namespace, group: Group, clause: Clause) -> str:
     """The command that shows more of this fault, for this engine."""
-    address = ""
-    if args.docker_host:
-        url = shlex.quote(args.docker_host)
-        address = f" --url {url}" if engine.is_podman else f" -H {url}"
-    command = f"{engine.server}{address}"
+    command = command_of(engine, args)
     window = units.say_duration(args.window)
     if group.kind == "engine":
         return f"journalctl -u docker --since -{window}"
@@ -805,19 +865,47 @@ def next_command(engine: Engine, args: argparse.Namespace, group: Group, clause:
     if clause.kind == "unhealthy":
         return f"{command} inspect -f '{{{{json .State.Health}}}}' {name}"
     if clause.kind == "gave-up" and one.error:
+        taken = PORT_TAKEN.search(one.error)
+        if taken and taken["other"]:  # by another container
+            return f"{command} ps --filter publish={taken['port']}"
+        if taken and engine.url.startswith("unix:"):
+            return f"ss -ltnp 'sport = :{taken['port']}'"
         return f"{command} start {name}"
     return f"{command} logs --tail 50 {name}"
 
 
-def absent(args: argparse.Namespace, names: Sequence[str], judged: Judged) -> list[Finding]:
-    """Names asked for that match nothing, unless a loop of new ones is between two of them."""
+def absent(
+    args: argparse.Namespace, there: Sequence[Listed], judged: Judged, command: str
+) -> list[Finding]:
+    """What was asked for and is not there, unless a loop of new ones is between two of them."""
     if args.missing is OK:
         return []
     looping = [judged.groups[key].name for key in judged.clauses]
-    return [
-        Finding(args.missing, f"no container is called {safe(pattern.typed)}", code="missing")
+    names = (*(one.name for one in there), *looping)
+    missed = [
+        f"called {pattern.typed}"
         for pattern in args.include
-        if not any(pattern.matches(name) for name in (*names, *looping))
+        if not any(pattern.matches(name) for name in names)
+    ]
+    if there or not looping:
+        missed += [
+            f"of compose project {wanted}"
+            for wanted in args.compose
+            if not any(_is_of_compose(one.labels, wanted) for one in there)
+        ]
+        missed += [
+            f"of image {pattern.typed}"
+            for pattern in args.image
+            if not any(pattern.matches(one.image) for one in there)
+        ]
+    missed += [] if names else [f"labelled {wanted}" for wanted in args.label]
+    if not there and missed:  # each might be there, but none that is all of it
+        missed = [", ".join(missed)]
+    return [
+        Finding(
+            args.missing, f"no container is {safe(words)}", next=f"{command} ps -a", code="missing"
+        )
+        for words in missed
     ]
 
 
@@ -825,20 +913,25 @@ def summary(judged: Judged, seen: Seen, args: argparse.Namespace, first: bool, r
     """The sentence when nothing is wrong."""
     count = len(seen.containers)
     if not count:
-        return "no containers" + (" selected" if args.include or args.label else "")
+        asked = args.include or args.exclude or args.label or args.compose or args.image
+        return "no containers" + (" selected" if asked else "")
     restarted = sum(judged.counts.values())
     containers = f"{count} container{'s' if count != 1 else ''} watched"
     window = units.say_duration(args.window)
-    if first:
-        restarts = f"{restarted or 'no'} restart{'s' if restarted != 1 else ''}"
-        text = f"{containers}, {restarts} known of the last {window}"
-        return f"{text} (first look, events reach back {reach})"
-    if not restarted:
-        return f"{containers}, none restarted in {window}"
+    restarts = f"{restarted or 'no'} restart{'s' if restarted != 1 else ''}"
     limit = args.warning or args.critical
-    held = f" (limit {limit.typed} each)" if limit else ""
-    restarts = f"{restarted} restart{'s' if restarted != 1 else ''}"
-    return f"{containers}, {restarts} in {window}{held}"
+    if first:
+        text = f"{containers}, {restarts} known of the last {window}"
+        text += f" (first look, events reach back {reach})"
+    elif not restarted:
+        text = f"{containers}, none restarted in {window}"
+    else:
+        text = f"{containers}, {restarts} in {window}"
+        text += f" (limit {limit.typed} each)" if limit else ""
+    paused = sum(1 for one in seen.containers if one.status == "paused")
+    failed = sum(1 for one in seen.containers if has_failed_for_good(one, seen.now, args.window))
+    text += f", {paused} paused" if paused else ""
+    return text + (f", {failed} without a restart policy ended with an error" if failed else "")
 
 
 def measures_of(

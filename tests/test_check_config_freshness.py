@@ -22,9 +22,9 @@ from contract import Case
 from sides.endpoint import Endpoint, bomb
 from twiceshy import options as opt
 from twiceshy import verdict
-from twiceshy.config import digests, disk, manifests, puppet
+from twiceshy.config import applied, digests, disk, manifests, puppet
 from twiceshy.config.memory import Chronicle, Remembered, Served, Taken, Version
-from twiceshy.history import Stamp
+from twiceshy.history import History, Stamp
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
 
 SCRIPT = ROOT / "checks" / "check_config_freshness.py"
@@ -129,6 +129,16 @@ def test_a_sidecar_for_another_file_is_critical_even_on_one_of_two(tmp_path: Pat
         assert story.run() == (2, "b: its sidecar is for other.json, not for app.json, twice")
 
 
+def test_what_comes_next_computes_the_sum_that_does_not_fit(tmp_path: Path) -> None:
+    with Endpoint(digest=None).with_sidecar() as a:
+        a.body += b" "
+        story = Story(tmp_path, *named(a=a), "--checksum-url", ".sha256")
+        assert story.run()[0] == 2
+        assert story.check.findings[0].next == (
+            f"sha256sum <(curl -sS {a.url}); curl -sS {a.url}.sha256"
+        )
+
+
 def test_one_down_and_the_other_without_checksum_is_critical(tmp_path: Path) -> None:
     with Endpoint() as a, Endpoint() as b:
         story = Story(tmp_path, *named(a=a, b=b))
@@ -181,7 +191,7 @@ def test_one_of_two_refusing_is_a_warning_and_both_are_critical(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("manner", "state", "text"),
     [
-        ("page", CRITICAL, "b serves a web page, not configuration"),
+        ("page", CRITICAL, 'b serves a web page ("Log in"), not configuration'),
         ("redirect", CRITICAL, "b redirects to sso.example/login, not followed"),
         ("cut", CRITICAL, "b cuts the body after 11 bytes"),
         ("always-304", WARNING, "b answers 304 without having been asked to"),
@@ -205,6 +215,30 @@ def test_a_manner_of_one_of_two(tmp_path: Path, manner: str, state: object, text
         elif text is not None:
             assert finding.text == text
         assert finding.state == state
+
+
+def test_a_redirect_is_followed_on_the_same_server_and_a_loop_is_named(tmp_path: Path) -> None:
+    with Endpoint(manner="redirect") as a:
+        a.pages["/moved.json"] = a.body
+        a.location = "/moved.json"
+        story = Story(tmp_path, *named(a=a), "--checksum", "none")
+        assert story.run()[0] == 0
+        a.location = "/app.json"
+        assert story.run() == (2, "a redirects more than 3 times, last to 127.0.0.1/app.json")
+        assert story.check.findings[0].next == f"curl -svL -o /dev/null {a.url}"
+
+
+def test_the_body_of_a_redirect_is_bounded_too(tmp_path: Path) -> None:
+    with Endpoint(manner="endless-redirect", location="/other") as a:
+        story = Story(tmp_path, *named(a=a), "--max-size", "1MiB")
+        assert story.run()[1].startswith("a sends endless data: more than 1MiB")
+
+
+def test_a_page_in_place_of_configuration_can_be_looked_at(tmp_path: Path) -> None:
+    with Endpoint(manner="page") as a:
+        story = Story(tmp_path, *named(a=a))
+        assert story.run()[0] == 2
+        assert story.check.findings[0].next == f"curl -sS -r 0-500 {a.url}"
 
 
 def test_a_body_cut_without_a_length_is_found_by_its_checksum_and_by_parsing(
@@ -573,7 +607,7 @@ def test_a_version_that_goes_back_on_all_endpoints_is_a_rollback(tmp_path: Path)
 
 # -- taken ----------------------------------------------------------------------------------------
 
-APP = check.Application("web", "http://web/", 8 * HOUR)
+APP = applied.Application("web", "http://web/", 8 * HOUR)
 V1 = Version("k1", ("k1", "1" * 64, "41"), 30 * DAY)
 V2 = Version("k2", ("k2", "2" * 64, "42"), 8 * HOUR)
 
@@ -598,19 +632,19 @@ def chronicle(age: float) -> Chronicle:
     ],
 )
 def test_an_application_has_its_grace(value: str, age: float, state: object) -> None:
-    one = check.taken(APP, check.Running(value), Taken(), [V2], chronicle(age))
+    one = applied.taken(APP, applied.Running(value), Taken(), [V2], chronicle(age))
     assert (one.finding.state if one.finding else None) == state
 
 
 def test_the_grace_is_each_applications_own() -> None:
     slow = replace(APP, grace=48 * HOUR)
-    one = check.taken(slow, check.Running("41"), Taken(), [V2], chronicle(12 * HOUR))
+    one = applied.taken(slow, applied.Running("41"), Taken(), [V2], chronicle(12 * HOUR))
     assert one.finding
     assert one.finding.state is OK
 
 
 def test_the_words_of_an_application_that_is_behind() -> None:
-    one = check.taken(APP, check.Running("1" * 64), Taken(), [V2], chronicle(5 * HOUR))
+    one = applied.taken(APP, applied.Running("1" * 64), Taken(), [V2], chronicle(5 * HOUR))
     assert one.finding
     assert one.finding.text == (
         "web still runs 111111111111, outdated for 5h; 3h left of 8h of grace"
@@ -619,7 +653,7 @@ def test_the_words_of_an_application_that_is_behind() -> None:
 
 
 def test_an_unknown_configuration_is_a_finding_of_its_own() -> None:
-    one = check.taken(APP, check.Running("zz"), Taken(odd=9 * HOUR), [V2], chronicle(HOUR))
+    one = applied.taken(APP, applied.Running("zz"), Taken(odd=9 * HOUR), [V2], chronicle(HOUR))
     assert one.finding
     assert (one.finding.state, one.finding.text) == (
         CRITICAL,
@@ -629,7 +663,7 @@ def test_an_unknown_configuration_is_a_finding_of_its_own() -> None:
 
 def test_a_lost_history_restarts_the_grace_and_never_alarms() -> None:
     young = Chronicle(MINUTE, True, 0.0, None, (V2,), (("k2", MINUTE),))
-    one = check.taken(APP, check.Running("41"), Taken(), [V2], young)
+    one = applied.taken(APP, applied.Running("41"), Taken(), [V2], young)
     assert one.finding
     assert (one.finding.state, one.finding.text) == (
         OK,
@@ -638,21 +672,21 @@ def test_a_lost_history_restarts_the_grace_and_never_alarms() -> None:
 
 
 def test_who_cannot_read_its_configuration_is_warned_about_with_the_time_left() -> None:
-    said = check.Running(trouble="answers HTTP 503")
-    one = check.taken(APP, said, Taken(current=20 * MINUTE), [V2], chronicle(HOUR))
+    said = applied.Running(trouble="answers HTTP 503")
+    one = applied.taken(APP, said, Taken(current=20 * MINUTE), [V2], chronicle(HOUR))
     assert one.finding
     assert (one.finding.state, one.finding.text) == (
         WARNING,
         "web does not tell its configuration: it answers HTTP 503; had the published "
         "configuration 20m ago, 7h40m left of 8h of grace",
     )
-    late = check.taken(APP, said, Taken(current=9 * HOUR), [V2], chronicle(HOUR))
+    late = applied.taken(APP, said, Taken(current=9 * HOUR), [V2], chronicle(HOUR))
     assert late.finding
     assert late.finding.state is CRITICAL
 
 
 def test_what_we_may_not_read_of_an_application_is_unknown() -> None:
-    one = check.taken(APP, check.Running(locked="/etc/x"), Taken(), [V2], chronicle(HOUR))
+    one = applied.taken(APP, applied.Running(locked="/etc/x"), Taken(), [V2], chronicle(HOUR))
     assert one.finding == verdict.Finding(
         UNKNOWN, "web cannot be judged: not allowed to read /etc/x", code="refused"
     )
@@ -663,33 +697,33 @@ def test_going_back_and_forth_within_the_grace_is_not_counted_from_the_first_tim
         30 * DAY, True, 0.0, None, (V1, V2),
         (("k1", 30 * DAY), ("k2", 9 * HOUR), ("k1", 7 * HOUR), ("k2", HOUR)),
     )  # fmt: skip
-    assert check.lag("41", [V2], again) == HOUR
+    assert applied.lag("41", [V2], again) == HOUR
 
 
 def test_an_application_is_outdated_since_the_first_version_that_it_missed() -> None:
     twice = replace(chronicle(9 * HOUR), published=(*chronicle(9 * HOUR).published, ("k3", HOUR)))
-    assert check.lag("41", [Version("k3", ("k3",), HOUR)], twice) == 9 * HOUR
+    assert applied.lag("41", [Version("k3", ("k3",), HOUR)], twice) == 9 * HOUR
 
 
 def test_an_application_that_is_ahead_of_the_last_endpoint_is_not_behind() -> None:
     rolling = Chronicle(30 * DAY, True, 0.0, 60.0, (V1, replace(V2, age=60.0)), (("k1", 30 * DAY),))
-    assert check.lag("42", [V1], rolling) == 0.0
+    assert applied.lag("42", [V1], rolling) == 0.0
 
 
 @pytest.mark.parametrize(
     ("source", "text", "expected"),
     [
-        ("http://w/#config.sha", b'{"config": {"sha": "abc"}}', check.Running("abc")),
-        ("http://w/#a", b"{}", check.Running(trouble="does not say a")),
-        ("http://w/#a", b'{"a": null}', check.Running(trouble="has nothing at a")),
-        ("http://w/#config_hash", b"config_hash 1.5e3\n", check.Running("1500")),
-        ("http://w/#info{sha}", b'info{sha="abc",x="}"} 1\n', check.Running("abc")),
-        ("http://w/", b"abc\n", check.Running("abc")),
-        ("http://w/", b"", check.Running(trouble="says nothing, an empty answer")),
+        ("http://w/#config.sha", b'{"config": {"sha": "abc"}}', applied.Running("abc")),
+        ("http://w/#a", b"{}", applied.Running(trouble="does not say a")),
+        ("http://w/#a", b'{"a": null}', applied.Running(trouble="has nothing at a")),
+        ("http://w/#config_hash", b"config_hash 1.5e3\n", applied.Running("1500")),
+        ("http://w/#info{sha}", b'info{sha="abc",x="}"} 1\n', applied.Running("abc")),
+        ("http://w/", b"abc\n", applied.Running("abc")),
+        ("http://w/", b"", applied.Running(trouble="says nothing, an empty answer")),
     ],
 )
-def test_what_an_application_says(source: str, text: bytes, expected: check.Running) -> None:
-    assert check.running(source, text) == expected
+def test_what_an_application_says(source: str, text: bytes, expected: applied.Running) -> None:
+    assert applied.running(source, text) == expected
 
 
 def test_applications_over_http_and_files_from_a_run_to_the_end_of_grace(tmp_path: Path) -> None:
@@ -832,51 +866,51 @@ SUMMARY = puppet.Summary(10_000.0, "v1", 0, True, 0, 0)
 @pytest.mark.parametrize(
     ("run", "clock", "state", "text"),
     [
-        (check.PuppetRun(SUMMARY), 11_000.0, None, ""),
+        (puppet.Run(SUMMARY), 11_000.0, None, ""),
         (
-            check.PuppetRun(SUMMARY),
+            puppet.Run(SUMMARY),
             10_000 + 3 * HOUR,
             WARNING,
             "puppet last ran 3h ago (limit 2h)",
         ),
         (
-            check.PuppetRun(SUMMARY),
+            puppet.Run(SUMMARY),
             10_000 + 9 * HOUR,
             CRITICAL,
             "puppet last ran 9h ago (limit 2h)",
         ),
         (
-            check.PuppetRun(replace(SUMMARY, failed=2)),
+            puppet.Run(replace(SUMMARY, failed=2)),
             10_060.0,
             CRITICAL,
             "puppet failed at 2 resources 1m ago",
         ),
         (
-            check.PuppetRun(replace(SUMMARY, has_resources=False)),
+            puppet.Run(replace(SUMMARY, has_resources=False)),
             10_060.0,
             CRITICAL,
             "puppet could not compile or fetch its catalog 1m ago: nothing was applied",
         ),
         (
-            check.PuppetRun(replace(SUMMARY, out_of_sync=1)),
+            puppet.Run(replace(SUMMARY, out_of_sync=1)),
             10_060.0,
             WARNING,
             "puppet found 1 resources out of sync and left them so (noop?)",
         ),
         (
-            check.PuppetRun(SUMMARY, 600.0, "maintenance by me"),
+            puppet.Run(SUMMARY, 600.0, "maintenance by me"),
             10_060.0,
             WARNING,
             "puppet is disabled for 10m: maintenance by me (limit 8h)",
         ),
         (
-            check.PuppetRun(SUMMARY, 3 * DAY, "maintenance by me"),
+            puppet.Run(SUMMARY, 3 * DAY, "maintenance by me"),
             10_060.0,
             CRITICAL,
             "puppet is disabled for 3d: maintenance by me (limit 8h)",
         ),
         (
-            check.PuppetRun(trouble="not allowed to read /s", remedy="chmod 644 /s"),
+            puppet.Run(trouble="not allowed to read /s", remedy="chmod 644 /s"),
             10_060.0,
             UNKNOWN,
             "puppet: not allowed to read /s; chmod 644 /s",
@@ -884,11 +918,63 @@ SUMMARY = puppet.Summary(10_000.0, "v1", 0, True, 0, 0)
     ],
 )
 def test_puppets_last_run(run, clock, state, text) -> None:
-    findings = check.puppet_judged(run, clock, 2 * HOUR, 8 * HOUR).findings
+    findings = puppet.judged(run, clock, 2 * HOUR, 8 * HOUR).findings
     assert [(f.state, f.text) for f in findings] == ([(state, text)] if state else [])
 
 
 # -- memory and secrets ---------------------------------------------------------------------------
+
+
+def test_what_nobody_asks_about_for_90_days_is_forgotten(tmp_path: Path) -> None:
+    """An endpoint was renamed, b became c; another check, of d, shares the history."""
+
+    def remembered() -> set[str]:
+        with History.open("config_freshness", tmp_path / "history") as history:
+            return set(history.subjects())
+
+    with Endpoint() as a, Endpoint() as b, Endpoint() as d:
+        story = Story(tmp_path, *named(a=a), "--applied", f"app={a.url}")
+        other = Story(tmp_path, *named(**{"other/d": d}))
+        other.clock = story.clock
+        story.run(*named(b=b), "--applied", f"old={a.url}")
+        other.run()
+        a.body = b.body = b'{"new": 1}'
+        story.run(*named(b=b), "--applied", f"old={a.url}")
+        assert {"endpoint b", "change b", "applied old", "config other"} < remembered()
+        d.stop()  # it is down all the time, and its checksum data not forgotten
+        for day in range(1, 92):
+            story.after(DAY, *named(c=b))
+            if day % 30 == 0:
+                assert other.run()[0] == 2
+        assert remembered() == {
+            "endpoint a", "change a", "endpoint c", "applied app",
+            "config ", "versions ", "published ",
+            "endpoint other/d", "config other", "versions other", "published other",
+        }  # fmt: skip
+        story.after(90 * DAY)
+        assert "endpoint c" in remembered()
+        story.after(1, *named(a=a))
+        assert "endpoint c" not in remembered()
+        assert "config other" not in remembered()
+
+
+def test_the_history_of_addresses_that_come_and_go_is_bounded(tmp_path: Path) -> None:
+    """--each-address in a cloud makes a new subject an hour."""
+    at = Clock()
+    with History.open("config_freshness", tmp_path / "history") as history:
+        for number in range(1500):
+            at.forward(HOUR)
+            history.write_note(f"endpoint conf@10.0.{number}", {"key": "k"}, at())
+            history.remember(f"change conf@10.0.{number}", "k", at())
+        history.save()
+    with Endpoint() as a:
+        story = Story(tmp_path, *named(a=a))
+        story.clock = at
+        assert story.after(MINUTE)[0] == 0
+    with History.open("config_freshness", tmp_path / "history") as history:
+        kept = [name for name in history.subjects() if "conf@" in name]
+    assert len(kept) == 2 * 1000
+    assert "endpoint conf@10.0.1499" in kept
 
 
 def test_a_torn_history_gives_a_remark_and_no_alarm(tmp_path: Path) -> None:

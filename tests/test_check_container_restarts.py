@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 import check_container_restarts as check
 from conftest import ROOT, run_script
@@ -27,6 +28,7 @@ from contract import Case
 from sides.engine import Engine, captured, stamp
 from twiceshy import verdict
 from twiceshy.containers import formats
+from twiceshy.containers.engine import EngineDown, NotLetIn, quiet_ssh
 from twiceshy.containers.restarts import Restarts, quick_deaths_in_a_row, within
 from twiceshy.history import Stamp
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING
@@ -744,6 +746,112 @@ def test_without_any_engine_the_operator_says_what_that_means(tmp_path: Path) ->
     assert done.returncode == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can drop its rights")
+def test_the_users_own_socket_comes_before_one_that_he_may_not_use() -> None:
+    place = Path(tempfile.mkdtemp(prefix="tw-"))  # pytest's own directories are root's alone
+    roots, own = place / "docker.sock", place / "podman" / "podman.sock"
+    own.parent.mkdir()
+    for path in (roots, own):
+        path.touch(0o600)
+    os.chown(own, 65534, 65534)
+    as_nobody = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from twiceshy.containers import engine\n"
+        "engine.SOCKETS = tuple(sys.argv[2:]); os.setgroups([]); os.setuid(65534)\n"
+        "os.chdir('/'); print(engine.engine_address(None))"
+    )
+
+    def found() -> str:
+        argv = [sys.executable, "-c", as_nobody, str(SCRIPT.parent), str(roots)]
+        env = {"XDG_RUNTIME_DIR": str(place)}
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
+
+    try:
+        place.chmod(0o755)
+        assert found() == f"unix://{own}\n"
+        own.unlink()
+        assert found() == f"unix://{roots}\n"
+    finally:
+        shutil.rmtree(place)
+
+
+@pytest.mark.parametrize(
+    ("server", "address", "following"),
+    [
+        ("docker", "unix:///var/run/docker.sock", "systemctl status docker"),
+        (
+            "podman",
+            "unix:///run/user/7/podman/podman.sock",
+            "systemctl --user status podman.socket",
+        ),
+        ("docker", "tcp://web1:2376", "docker -H tcp://web1:2376 version"),
+        ("docker", "ssh://nagios@web1", "ssh nagios@web1 docker version"),
+    ],
+)
+def test_what_comes_next_when_an_engine_is_down(server: str, address: str, following: str) -> None:
+    assert check.down_finding(server, address, EngineDown("refused")).next == following
+
+
+def test_podman_without_its_socket_is_told_what_to_switch_on(tmp_path: Path) -> None:
+    for path in check.SOCKETS:
+        if Path(path).exists():
+            pytest.skip(f"there is {path} on this machine")
+    (tmp_path / "podman").touch(0o755)
+    bare = {"PATH": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    done = run_script(SCRIPT, env=bare)
+    user = "" if os.geteuid() == 0 else "--user "
+    assert (done.returncode, done.stdout.splitlines()) == (2, [
+        "CONTAINER_RESTARTS CRITICAL - podman is installed, but its socket, through which it is "
+        "asked, is not there",
+        f"Next: systemctl {user}enable --now podman.socket",
+    ])  # fmt: skip
+
+
+def through_ssh(says: str, error: EngineDown, cause: OSError | None = None) -> None:
+    """An engine that fails behind an ssh that says so."""
+    with quiet_ssh("ssh://nagios@web1:2222"):
+        os.write(2, says.encode())
+        raise error from cause
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
+         "the ssh host key has changed; if you know why, ssh-keygen -R '[web1]:2222'"),
+        ("No ED25519 host key is known for web1.\nHost key verification failed.",
+         "the ssh host key is not known to this user"),
+        ("nagios@web1: Permission denied (publickey,password).",
+         "ssh lets nobody in with the keys of this user"),
+        ("dial unix /var/run/docker.sock: connect: permission denied",
+         "ssh lets in, but that user may not use the engine's socket there"),
+    ],
+)  # fmt: skip
+def test_an_ssh_that_does_not_let_in_says_what_to_do(says: str, words: str) -> None:
+    with pytest.raises(NotLetIn) as refused:
+        through_ssh(says, EngineDown("connection aborted"), requests.ConnectionError())
+    url = "ssh://nagios@web1:2222"
+    found = check.down_finding("docker", url, refused.value)
+    assert (found.state, found.next) == (UNKNOWN, "ssh -p 2222 nagios@web1 docker version")
+    assert found.text.startswith(f"docker engine at {url} cannot be asked: {words}")
+
+
+def test_a_banner_before_the_words_of_ssh_hides_nothing() -> None:
+    banner, words = "Authorised use only.\n", "ssh: connect to host web1: No route to host"
+    with pytest.raises(EngineDown, match=f"^{words}$"):
+        through_ssh(banner + words, EngineDown("aborted"), requests.ConnectionError())
+    with pytest.raises(EngineDown, match="it answers 500"):
+        through_ssh(banner, EngineDown("it answers 500"))
+
+
+def test_ssh_asks_nobody_for_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_ASKPASS", "/usr/bin/ssh-askpass")
+    with quiet_ssh("ssh://nagios@web1"):
+        asks = os.environ["SSH_ASKPASS"], os.environ["SSH_ASKPASS_REQUIRE"]
+    assert asks == ("/bin/false", "force")
+    assert os.environ["SSH_ASKPASS"] == "/usr/bin/ssh-askpass"
+    assert "SSH_ASKPASS_REQUIRE" not in os.environ
+
+
 def test_an_engine_over_tcp_is_asked(tmp_path: Path) -> None:
     with Engine(tmp_path, tcp=True) as engine:
         engine.add(CRASHING, "web", started=-3, count=40, created=-500)
@@ -814,7 +922,8 @@ def test_a_list_that_cannot_be_had_is_the_engines_outage(
 ) -> None:
     with Engine(tmp_path) as engine:
         engine.faults["/containers/json"] = fault
-        done = run_script(SCRIPT, "--docker-host", engine.url, "-t", "1s")
+        limit = "1s" if fault in ("hang", "drip") else "10s"
+        done = run_script(SCRIPT, "--docker-host", engine.url, "-t", limit)
     assert done.returncode == 2
     assert words[:9] in done.stdout
     assert words[-25:] in done.stdout
@@ -889,6 +998,99 @@ def test_what_is_left_out_is_not_inspected(story: Story) -> None:
         story.look(*args)
         inspected = [path.split("/")[3] for path in story.engine.asked if "/json" in path[45:]]
         assert sorted(inspected) == sorted(one["Id"] for one in wanted), args
+
+
+def test_a_container_whose_image_lost_its_name_is_still_of_that_image(story: Story) -> None:
+    """After `docker pull` or a prune the list tells the id of the image only."""
+    web = story.engine.add(CRASHING, "web", started=-3, count=40, created=-500, image="shop/web:7")
+    story.engine.add(STEADY, "db", image="postgres:16")
+    story.engine.untagged.add(web["Id"])
+    state, text = said(story.look("--image", "shop/*"))
+    assert (state, text[:26]) == (CRITICAL, "web restarted 40 times in ")
+    assert said(story.look("--image", "postgres*"))[1].startswith("1 container watched")
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--include", "api"], "no container is called api"),
+        (["--compose", "shop/api"], "no container is of compose project shop/api"),
+        (["--image", "redis*"], "no container is of image redis*"),
+        (["--label", "tier=back"], "no container is labelled tier=back"),
+    ],
+)
+def test_what_was_asked_for_and_is_not_there_is_missed(
+    story: Story, args: list[str], text: str
+) -> None:
+    story.engine.add(STEADY, "shop-web-1", labels={**COMPOSE, "tier": "front"}, image="shop/web:7")
+    missed = story.look(*args)
+    assert said(missed) == (CRITICAL, text)
+    assert f"\nNext: docker -H {story.engine.url} ps -a |" in missed.output()
+    assert said(story.look(*args, "--missing", "ok")) == (OK, "no containers selected")
+
+
+def test_a_container_that_compose_was_told_to_call_otherwise_is_named_as_both(
+    story: Story,
+) -> None:
+    for name in ("billing", "shop_web_1"):
+        labels = (
+            COMPOSE if name == "shop_web_1" else {**COMPOSE, "com.docker.compose.service": "named"}
+        )
+        story.engine.add(CRASHING, name, started=-3, count=40, created=-500, labels=labels)
+    texts = sorted(finding.text[:40] for finding in story.look().findings)
+    assert texts == [
+        "shop-named-1 (container billing) restart",
+        "shop-web-1 restarted 40 times in 15m by ",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(127, "127 (command not found)"), (126, "126 (not executable)"), (139, "139 (signal SEGV)")],
+)
+def test_an_exit_code_says_what_it_stands_for(story: Story, code: int, words: str) -> None:
+    story.engine.add(RESTARTING, "web", started=-31, finished=-30, count=70, ExitCode=code)
+    assert f"last exit {words}, up" in story.look().summary_str
+
+
+@pytest.mark.parametrize(
+    ("error", "following"),
+    [
+        ("driver failed: listen tcp4 0.0.0.0:8080: bind: address already in use",
+         "ss -ltnp 'sport = :8080'"),
+        ("driver failed: Bind for 0.0.0.0:8080 failed: port is already allocated",
+         "docker -H URL ps --filter publish=8080"),
+        ("exec: \"/app/start.sh\": no such file or directory", "docker -H URL start web"),
+    ],
+)  # fmt: skip
+def test_what_comes_next_when_a_start_failed(story: Story, error: str, following: str) -> None:
+    story.engine.add(
+        "docker-20.10-created-exec-not-found", "web", started=None, created=-60, Error=error
+    )
+    following = following.replace("URL", story.engine.url)
+    assert f"\nNext: {following} |" in story.look().output()
+
+
+def test_what_is_paused_or_failed_for_good_is_counted_when_all_is_well(story: Story) -> None:
+    story.engine.add(STEADY, "web", started=-7200)
+    story.engine.add("docker-20.10-paused", "cache", started=-7200)
+    story.engine.add("docker-20.10-exited-7-no-policy", "job", created=-63, started=-62,
+                     finished=-60)  # fmt: skip
+    story.look()
+    assert said(story.after(60).look()) == (
+        OK,
+        "3 containers watched, none restarted in 15m, 1 paused, 1 without a restart policy ended "
+        "with an error",
+    )
+
+
+def test_the_last_log_line_is_shown_unasked(story: Story) -> None:
+    story.engine.add(CRASHING, "web", started=-3, count=40, created=-500)
+    story.engine.add(CRASHING, "api", started=-3, count=30, created=-500)
+    story.engine.logs = b"starting\nno such database: shop\n"
+    assert story.look().output().splitlines()[1] == "log: no such database: shop"
+    assert sum("/logs" in path for path in story.engine.asked) == 1
+    assert "log: " not in story.look("--log-lines", "0").output()
 
 
 def test_log_lines_are_shown_clean(story: Story) -> None:

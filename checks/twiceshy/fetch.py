@@ -247,6 +247,8 @@ def _session(line: Line, manners: Manners, trusted: Trust | None) -> Any:
             return self.get_connection(request.url, proxies)
 
     session = requests.Session()
+    # or requests reads the whole body of a redirect, unbounded, and leaves us none of it
+    session.get_redirect_target = lambda _: None
     session.trust_env = manners.use_environment
     session.headers.clear()
     session.headers.update(
@@ -285,19 +287,21 @@ class Asker:
         self, url: str, headers: Mapping[str, str] | None = None, credentials: bool = True
     ) -> Answer:
         """The answer to a GET, redirects within the same host followed; NoAnswer."""
+        where = ""
         for _ in range(MOST_REDIRECTS + 1):
             answer = self._ask(url, headers or {}, credentials)
             place = answer.headers.get("location", "")
             if answer.status not in (301, 302, 303, 307, 308) or not place:
                 return answer
             target = urljoin(url, place)
+            # the host and path alone: login pages carry tokens in their query
+            parts = urlsplit(target)
+            where = safe(f"{parts.hostname or parts.scheme}{parts.path}", 80)
             if not _same_host(url, target):
-                # the host and path alone: login pages carry tokens in their query
-                parts = urlsplit(target)
-                where = f"{parts.hostname or parts.scheme}{parts.path}"
-                raise NoAnswer("redirect", f"redirects to {safe(where, 80)}, not followed")
+                raise NoAnswer("redirect", f"redirects to {where}, not followed")
             url = target
-        raise NoAnswer("redirect", f"redirects more than {MOST_REDIRECTS} times")
+        text = f"redirects more than {MOST_REDIRECTS} times, last to {where}"
+        raise NoAnswer("redirect", text)
 
     def _ask(self, url: str, headers: Mapping[str, str], credentials: bool) -> Answer:
         line, began = self.line, time.monotonic()

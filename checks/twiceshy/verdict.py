@@ -120,7 +120,11 @@ def learning(have_seconds: float, need_seconds: float, state: State = UNKNOWN) -
 # Words from outside
 
 _CREDENTIALS = (
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@]+@"), r"\1***@"),
+    # ssh:// needs the bare user, who is no secret; elsewhere a token may stand alone before the @.
+    (
+        re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)(?!(?<=\bssh://)[\w.-]+@)[^\s/@]+@"),
+        r"\1***@",
+    ),
     (
         re.compile(
             r"(?i)\b((?:[\w-]*(?:token|passw(?:or)?d|secret|api[_-]?key|access[_-]?key))"

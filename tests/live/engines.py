@@ -12,6 +12,7 @@ import io
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
@@ -123,6 +124,7 @@ class Engine:
                 stderr=log,
                 cwd=self.home,
                 env=self.environment,
+                start_new_session=True,
             )
         wait_until(self.answers, 60, f"{self.command[0]} to answer")
 
@@ -138,11 +140,17 @@ class Engine:
         if self.process is None:
             return
         client = self.client
-        for service in client.services() if client.info()["Swarm"].get("ControlAvailable") else ():
+        is_manager = client.info()["Swarm"].get("ControlAvailable")
+        for service in client.services() if is_manager else ():
             client.remove_service(service["ID"])
         for container in client.containers(all=True):
             with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
                 client.remove_container(container["Id"], force=True)
+        if is_manager:
+            # Else the bridge of the swarm stays on the host.
+            with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
+                client.leave_swarm(force=True)
+                client.remove_network("docker_gwbridge")
 
     def import_image(self) -> None:
         repository, _, tag = IMAGE.partition(":")
@@ -202,13 +210,100 @@ class Podman(Engine):
 
     def remove_containers(self) -> None:
         argv = (*self.cli, "rm", "--all", "--force", "--time=0")
-        subprocess.run(argv, check=False, capture_output=True, env=self.environment, timeout=60)
+        subprocess.run(
+            argv, check=False, capture_output=True, env=self.environment, cwd=self.home, timeout=60
+        )
 
     def import_image(self) -> None:
         # The docker-compatible import of podman 4.3 loses the name, and so does import from stdin.
         (self.home / "busybox.tar").write_bytes(busybox_tar())
         argv = (*self.cli, "import", "--quiet", f"{self.home}/busybox.tar", IMAGE)
-        subprocess.run(argv, check=True, capture_output=True, env=self.environment)
+        subprocess.run(argv, check=True, capture_output=True, env=self.environment, cwd=self.home)
+
+
+class RootlessPodman(Podman):
+    """Podman of an ordinary user, with its socket where his session would have it.
+
+    Without /etc/subuid it maps that user alone, which is all that the image needs.
+    """
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        self.cli = (*user, *self.cli, "--storage-driver=vfs")
+        self.socket = home / "podman" / "podman.sock"
+        self.socket.parent.mkdir()
+        self.command = (*self.cli, "system", "service", "--time=0", self.url)
+        self.environment.update(HOME=str(home), XDG_RUNTIME_DIR=str(home))
+        for path in (home, *home.rglob("*")):
+            os.chown(path, 65534, 65534)
+
+    def remove_containers(self) -> None:
+        super().remove_containers()
+        with contextlib.suppress(OSError):  # the process that holds the user's namespace
+            os.kill(int((self.home / "tmp" / "pause.pid").read_text()), signal.SIGTERM)
+
+    def stop(self) -> None:
+        started = self.process
+        super().stop()
+        if started is not None:
+            with contextlib.suppress(ProcessLookupError):  # podman's other half, in that namespace
+                os.killpg(started.pid, signal.SIGKILL)
+
+
+class Sshd:
+    """A real sshd on loopback that lets root in with one key, to an engine of ours."""
+
+    def __init__(self, home: Path, docker_host: str) -> None:
+        self.home = home
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.port = int(listening.getsockname()[1])
+        self.url = f"ssh://root@127.0.0.1:{self.port}"
+        for name in ("host", "other-host", "key", "other-key"):
+            argv = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / name))
+            subprocess.run(argv, check=True)
+        (home / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {home}/host\nPidFile none\n"
+            f"AuthorizedKeysFile {home}/key.pub\nStrictModes no\nUsePAM no\n"
+            "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+            f"PermitRootLogin prohibit-password\nSetEnv DOCKER_HOST={docker_host}\n"
+        )
+        for name in ("host", "other-host"):
+            key = (home / f"{name}.pub").read_text()
+            (home / f"known-{name}").write_text(f"[127.0.0.1]:{self.port} {key}")
+
+    def client(self, key: str = "key", known: str = "known-host") -> dict[str, str]:
+        """An environment whose ssh has that key and knows those hosts, and nothing of ours."""
+        place = self.home / f"{key}-{known}"
+        place.mkdir(exist_ok=True)
+        (place / "ssh").write_text(
+            "#!/bin/sh\nexec /usr/bin/ssh -F none -o IdentitiesOnly=yes -o IdentityAgent=none "
+            f"-o IdentityFile={self.home}/{key} -o UserKnownHostsFile={self.home}/{known} "
+            '-o GlobalKnownHostsFile=none "$@"\n'
+        )
+        (place / "ssh").chmod(0o755)
+        return environment(PATH=f"{place}:{os.environ['PATH']}")
+
+    def __enter__(self) -> Sshd:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd does not start without
+        sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+        assert sshd
+        self.process = subprocess.Popen(
+            (sshd, "-D", "-e", "-f", str(self.home / "sshd_config")),
+            stderr=(self.home / "sshd.log").open("wb"),
+        )
+
+        def listens() -> bool:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return True
+            return False
+
+        wait_until(listens, 20, "sshd to listen")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ended(self.process)
 
 
 @contextlib.contextmanager

@@ -229,6 +229,51 @@ def test_two_nginx_and_an_apache_have_three_etags_and_one_configuration(farm, pl
     assert run(place, *args)[0] == 0
 
 
+def test_a_redirect_of_a_real_server_is_followed_or_said_where_it_leads(
+    needs, place, ended
+) -> None:
+    """It comes with a body, which requests reads unasked."""
+    needs("nginx")
+    server = Server(ended, place, "a", "nginx")
+    server.serve()
+    moved = "location = /old.json {{ return 301 {}; }}"
+    old = server.url.replace("app.json", "old.json")
+    server.start(moved.format(server.url))
+    assert run(place, old)[0] == 0
+    server.start(moved.format(old))
+    status, out = run(place, old)
+    assert (status, out.splitlines()[0]) == (
+        2,
+        "CONFIG_FRESHNESS CRITICAL - 127.0.0.1:PORT redirects more than 3 times, last to "
+        "127.0.0.1/old.json".replace("PORT", str(server.port)),
+    )
+    server.start(moved.format("https://sso.invalid/login?token=abc"))
+    status, out = run(place, old)
+    assert "redirects to sso.invalid/login, not followed\nNext: curl -svL" in out
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("default_type text/html; return 200 '<html><h1>Maintenance</h1></html>';",
+         'serves a web page ("Maintenance"), not configuration'),
+        ("default_type application/json; return 200 '<html>log in</html>';",
+         "serves a web page, not configuration"),
+        ("add_header Content-Encoding gzip; return 200 'this is no gzip';",
+         "sends a broken gzip stream"),
+        ("return 500;", "answers HTTP 500"),
+    ],
+)  # fmt: skip
+def test_what_a_real_server_serves_in_place_of_configuration(
+    needs, place, ended, answer: str, words: str
+) -> None:
+    needs("nginx")
+    server = Server(ended, place, "a", "nginx").start(f"location / {{ {answer} }}")
+    status, out = run(place, server.url)
+    assert status == 2
+    assert words in out.splitlines()[0]
+
+
 def test_the_outage_on_both_is_critical_on_the_next_run_and_on_one_a_warning(farm, place) -> None:
     a, b, _ = farm
     digest = f"add_header Repr-Digest 'sha-256=:{_b64(CONFIG)}:';"

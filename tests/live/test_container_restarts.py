@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,7 +22,16 @@ import pytest
 
 import check_container_restarts as check
 from conftest import ROOT
-from live.engines import Dockerd, Engine, Podman, running, wait_until
+from live.engines import (
+    IMAGE,
+    Dockerd,
+    Engine,
+    Podman,
+    RootlessPodman,
+    Sshd,
+    running,
+    wait_until,
+)  # fmt: skip
 from twiceshy import plugin
 
 pytestmark = pytest.mark.live
@@ -434,7 +444,146 @@ def test_stops_policies_switched_off_and_the_engines_own_end(
         assert status == OK, output
 
 
+# Compose and ssh
+
+
+COMPOSE = """version: "2.4"
+services:
+  web: {image: "IMAGE", restart: always, network_mode: none, command: sh -c "sleep 1; exit 7"}
+  named: {image: "IMAGE", restart: always, network_mode: none, command: sh -c "exit 127",
+          container_name: billing}
+  db: {image: "IMAGE", restart: always, network_mode: none, command: sleep 10000}
+"""
+
+
+@dataclass
+class Shop:
+    """A compose project of which two services crash and one does not."""
+
+    stage: Stage
+
+    def compose(self, *args: str) -> None:
+        subprocess.run(
+            ("docker-compose", "-p", "shop", "-f", f"{self.stage.place}/compose.yml", *args),
+            env={**os.environ, "DOCKER_HOST": self.stage.engine.url},
+            capture_output=True, check=True, timeout=120,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with running(Dockerd) as engine:
+        shop = Shop(Stage(engine, tmp_path_factory.mktemp("compose")))
+        (shop.stage.place / "compose.yml").write_text(COMPOSE.replace("IMAGE", IMAGE))
+        shop.compose("up", "-d")
+        yield shop
+
+
+@pytest.fixture
+def shop(needs: Callable[..., None], request: pytest.FixtureRequest) -> Shop:
+    needs("dockerd", "busybox", "docker-compose")
+    found: Shop = request.getfixturevalue("composed")
+    return found
+
+
+def test_a_compose_service_is_named_as_project_and_service(shop: Shop) -> None:
+    shop.stage.until(CRITICAL, "CRITICAL - shop-web-1 restarted", "--compose", "shop/web")
+    shop.stage.until(
+        CRITICAL,
+        "CRITICAL - shop-named-1 (container billing) restarted",
+        "--compose", "shop/named",
+    )  # fmt: skip
+    status, output = shop.stage.look("--compose", "shop/named")
+    assert "last exit 127 (command not found)" in output
+    assert "logs --tail 50 billing |" in output
+    status, output = shop.stage.look("--compose", "shop/db", "-w", "0")
+    assert status == OK, output
+
+
+def test_containers_that_compose_makes_anew_again_and_again_are_a_loop(shop: Shop) -> None:
+    args = ("--compose", "shop/db", "-w", "1", "-c", "2")
+    shop.stage.look(*args, state="anew")
+    for _ in range(3):
+        shop.compose("up", "-d", "--force-recreate", "--timeout", "0", "db")
+    status, output = shop.stage.look(*args, state="anew")
+    assert status == CRITICAL, output
+    assert "shop-db-1 was replaced by a new container 3 times in 15m (limit 2)" in output
+
+
+def test_a_container_whose_image_was_pruned_is_still_of_that_image(shop: Shop) -> None:
+    client = shop.stage.engine.client
+    client.tag(IMAGE, "localhost/app", "1")
+    made = client.create_container(
+        "localhost/app:1", ["sh", "-c", "sleep 1; exit 3"], name="pruned",
+        host_config=client.create_host_config(restart_policy=ALWAYS, network_mode="none"),
+    )  # fmt: skip
+    client.start(made)
+    client.remove_image("localhost/app:1")
+    shop.stage.until(CRITICAL, "CRITICAL - pruned restarted", "--image", "localhost/app:*")
+    client.remove_container(made, force=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "known", "status", "words"),
+    [
+        ("key", "known-host", CRITICAL, "CRITICAL - shop-web-1 restarted"),
+        ("other-key", "known-host", UNKNOWN, "ssh lets nobody in with the keys of this user"),
+        ("key", "none", UNKNOWN, "the ssh host key is not known to this user"),
+        ("key", "known-other-host", UNKNOWN, "the ssh host key has changed; if you know why"),
+    ],
+)
+def test_an_engine_is_asked_over_ssh(
+    needs: Callable[..., None], shop: Shop, tmp_path: Path, key: str, known: str, status: int,
+    words: str,
+) -> None:  # fmt: skip
+    """With Debian's own Python, whose docker library comes with paramiko."""
+    needs("sshd", "ssh", "ssh-keygen", "docker")
+    shop.stage.until(CRITICAL, "shop-web-1 restarted", "--compose", "shop/web")
+    with Sshd(tmp_path, shop.stage.engine.url) as sshd:
+        done = subprocess.run(
+            ["/usr/bin/python3", str(SCRIPT), "--docker-host", sshd.url, "-t", "30s",
+             "--compose", "shop/web"],
+            env=sshd.client(key, known), capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (status, ""), done.stdout
+    assert words in done.stdout
+    if status == UNKNOWN:
+        assert f"\nNext: ssh -p {sshd.port} root@127.0.0.1 docker version" in done.stdout
+    else:
+        assert f"\nNext: docker -H {sshd.url} logs --tail 50 shop_web_1 |" in done.stdout
+
+
 # Podman
+
+
+def test_podman_of_an_ordinary_user_is_found_at_his_own_socket(needs: Callable[..., None]) -> None:
+    needs("podman", "conmon", "runc", "busybox", "setpriv")
+    with running(RootlessPodman) as engine:
+        engine.run("crash", "sleep 1; exit 3", restart_policy=ALWAYS)
+        own = {
+            "PATH": os.environ["PATH"], "HOME": str(engine.home),
+            "XDG_RUNTIME_DIR": str(engine.home), "XDG_STATE_HOME": str(engine.home),
+        }  # fmt: skip
+
+        def look() -> tuple[int, str]:
+            argv = [sys.executable, "-c", AS_NOBODY, str(SCRIPT.parent), "--include", "crash"]
+            done = subprocess.run(argv, env=own, capture_output=True, text=True, check=False)
+            assert done.stderr == ""
+            return done.returncode, done.stdout
+
+        wait_until(lambda: look()[0] == CRITICAL, 60, "the loop to be seen")
+        status, output = look()
+        assert "CRITICAL - crash restarted" in output
+        assert "by its policy always (limit 5), last exit 3" in output
+        assert "Next: podman logs --tail 50 crash |" in output
+
+        # The containers need no service; the check does.
+        engine.socket.unlink()
+        status, output = look()
+        assert status == CRITICAL
+        if shutil.which("dockerd") is None:
+            assert output.endswith("Next: systemctl --user enable --now podman.socket\n")
+        assert "socket" in output.splitlines()[0]
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ class Endpoint:
     """An HTTP/1.1 server on loopback: one file, its sidecar, and a `manner` to serve them in.
 
     Manners: honest, slow-headers, slow-body, silent, endless, bomb, cut, cut-without-length,
-    page, always-304, etag-for-any, never-304, refuse (closes at once), redirect.
+    page, always-304, etag-for-any, never-304, refuse (closes at once), redirect, endless-redirect.
     """
 
     def __init__(self, body: bytes = b'{"version": 1}', address: str = "127.0.0.1", **habits):
@@ -154,7 +154,14 @@ class Endpoint:
             self._drip(connection, b"HTTP/1.1 200 OK\r\n" + b"X-Slow: yes\r\n" * 50)
             return False
         if manner == "redirect":
-            return self._send(connection, 302, {"Location": self.location}, b"")
+            # with a body, as all real servers send one
+            page = b"<html><h1>302 Found</h1></html>"
+            return self._send(connection, 302, {"Location": self.location}, page)
+        if manner == "endless-redirect":
+            connection.sendall(f"HTTP/1.1 302 X\r\nLocation: {self.location}\r\n\r\n".encode())
+            while not self._stopping.is_set():
+                connection.sendall(b"x = 1\n" * 10_000)
+            return False
         if manner == "page":
             headers = {"Content-Type": "text/html; charset=utf-8"}
             return self._send(connection, 200, headers, b"<!DOCTYPE html><title>Log in</title>")

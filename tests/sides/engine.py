@@ -71,6 +71,7 @@ class Engine:
         self.services: list[dict[str, Any]] = []
         self.tasks: list[dict[str, Any]] = []
         self.is_manager = False
+        self.untagged: set[str] = set()  # ids whose image has lost its name, to a prune or a pull
         self.logs = b""
         self.faults: dict[str, Any] = {}
         self.asked: list[str] = []
@@ -186,17 +187,18 @@ class Engine:
     def listed(self) -> list[dict[str, Any]]:
         entries = []
         for one in self.containers.values():
-            command = " ".join(one["Config"]["Cmd"] or [])
+            config = one["Config"]
+            command = " ".join(config["Cmd"] or [])
             entries.append(
                 {
                     "Id": one["Id"],
                     "Names": [one["Name"]],
-                    "Image": one["Config"]["Image"],
+                    "Image": one["Image"] if one["Id"] in self.untagged else config["Image"],
                     "ImageID": one["Image"],
                     "Command": command,
                     "Created": int(_epoch(one["Created"])),
                     "Ports": [],
-                    "Labels": one["Config"]["Labels"] or {},
+                    "Labels": config["Labels"] or {},
                     "State": one["State"]["Status"],
                     "Status": "Up",
                     "HostConfig": {"NetworkMode": "none"},

@@ -1,4 +1,4 @@
-"""Published configuration: its formats, what is remembered of it, and files against a manifest.
+"""Published configuration: its formats, what is remembered of it, and what all that means.
 
 Nothing here does I/O.
 """

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from twiceshy.config import manifests
+from twiceshy.config.words import how_many
 from twiceshy.options import Pattern
 from twiceshy.plugin import CRITICAL, UNKNOWN, WARNING
-from twiceshy.verdict import Finding, safe
+from twiceshy.verdict import Finding, Measure, Report, safe
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,19 @@ class OnDisk:
     digests: Mapping[str, bytes] = field(default_factory=dict)
     trouble: str = ""
     names: tuple[str, ...] = ()  # what a directory holds
+
+
+@dataclass(frozen=True)
+class Place:
+    """A path to look at, the digests to compute, whether to list it and whether to follow it."""
+
+    path: str
+    algorithms: tuple[str, ...] = ()
+    listed: bool = False
+    followed: bool = False
+
+    def __str__(self) -> str:
+        return self.path
 
 
 @dataclass(frozen=True)
@@ -131,6 +145,42 @@ def is_selected(path: str, include: Sequence[Pattern], exclude: Sequence[Pattern
         return pattern.matches(path) or pattern.matches(posixpath.basename(path))
 
     return (not include or any(map(matches, include))) and not any(map(matches, exclude))
+
+
+def places(
+    manifest: manifests.Manifest, root: str, include: Sequence[Pattern], exclude: Sequence[Pattern]
+) -> dict[str, Place]:
+    """Where to look, by the manifest's paths."""
+    return {
+        entry.path: Place(
+            os.path.normpath(os.path.join(root, entry.path)),
+            tuple(sorted({each.algorithm for each in entry.checksums})),
+            manifest.complete and not entry.ignored,
+            # mtree lists links as links, sha256sum has read what they point to
+            not manifest.complete,
+        )
+        for entry in manifest.entries
+        if is_selected(entry.path, include, exclude)
+    }
+
+
+def held_against(
+    manifest: manifests.Manifest,
+    found: Mapping[str, OnDisk],
+    root: str,
+    include: Sequence[Pattern],
+    exclude: Sequence[Pattern],
+) -> Report:
+    """The files that were found, against the manifest."""
+    entries = [entry for entry in manifest.entries if entry.path in found]
+    differ = [each for entry in entries for each in differences(entry, found[entry.path])]
+    differ += extras(manifest, found, include, exclude)
+    counted = [
+        Measure(f"files_{kind}", sum(each.kind == kind for each in differ), minimum=0)
+        for kind in KINDS
+    ]
+    summary = f"{how_many(len(entries), 'file')} below {safe(root, 60)} as in the manifest"
+    return Report(findings(differ, len(entries), root), counted, summary)
 
 
 def findings(differ: Sequence[Difference], count: int, root: str) -> list[Finding]:

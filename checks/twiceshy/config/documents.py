@@ -29,6 +29,12 @@ def looks_like_a_page(raw: bytes, content_type: str) -> bool:
     return declared or head.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
 
 
+def title(raw: bytes) -> str:
+    """What a page calls itself, or ""."""
+    found = re.search(rb"(?is)<(title|h1)[^>]*>\s*([^<]*?)\s*</", raw[:4096])
+    return found[2].decode("utf-8", "replace") if found else ""
+
+
 def parse(kind: str, raw: bytes) -> Any:
     """The document as dicts, lists and scalars (XML: nested dicts, attributes as `@name`).
 

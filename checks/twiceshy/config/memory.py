@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from twiceshy import history as remembered
 from twiceshy.config import digests, documents
+from twiceshy.verdict import safe
+
+# An endpoint that no run asks about was renamed or switched off, or its check runs once a quarter.
+KEPT_SECONDS = 90 * 86400.0
+# With --each-address in a cloud, names come and go by the hour.
+KEPT_SUBJECTS = 1000
+# So often it is written down that a subject is still asked about.
+ASKED_SECONDS = 86400.0
+# The samples that belong to a note.
+SAMPLES = {"endpoint": ("change",), "config": ("versions", "published")}
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,11 @@ class Served:
     def config(self) -> str:
         return self.name.rpartition("/")[0]
 
+    @property
+    def called(self) -> str:
+        """Its name for a sentence."""
+        return safe(self.name, 60)
+
 
 @dataclass(frozen=True)
 class Remembered:
@@ -58,6 +73,10 @@ class Remembered:
     etags: tuple[tuple[str, str], ...] = ()  # (SHA-256 of the body, ETag), newest first
     version: str = ""  # the highest
     changes: tuple[float, ...] = ()  # ages of changes
+
+
+def past_of(pasts: Mapping[str, Remembered], seen: Served) -> Remembered:
+    return pasts.get(seen.name, Remembered())
 
 
 @dataclass(frozen=True)
@@ -124,10 +143,12 @@ class Memory:
     def __init__(self, history: remembered.History, now: remembered.Stamp) -> None:
         self._history = history
         self._now = now
-        self._notes = {subject: sample.value for subject, sample in history.notes()}
+        self._notes = dict(history.notes())
+        self._asked: set[str] = set()
 
     def _note(self, subject: str) -> dict[str, Any]:
-        note = self._notes.get(subject)
+        self._asked.add(subject)
+        note = self._notes[subject].value if subject in self._notes else None
         return note if isinstance(note, dict) else {}
 
     def _age(self, stamp: Any) -> float | None:
@@ -244,3 +265,25 @@ class Memory:
         note["odd"] = (note.get("odd") or stamp) if is_odd else None
         note["mute"] = (note.get("mute") or stamp) if is_mute else None
         self._history.write_note(subject, note, self._now)
+
+    def forget_the_unasked(self) -> None:
+        """Drops what no run has asked about for KEPT_SECONDS, and the oldest above KEPT_SUBJECTS.
+
+        What this run asked about stays as long as it is asked about, be it down for ever.
+        """
+        stamp = self._stamp()
+        unasked = []
+        for subject, sample in self._notes.items():
+            age = remembered.seconds_between(sample.at, self._now)
+            if subject not in self._asked:
+                unasked.append((age, subject))
+            elif age > ASKED_SECONDS:
+                self._history.defer(
+                    "UPDATE note SET boot = ?, uptime = ?, wall = ? WHERE subject = ?",
+                    (*stamp, subject),
+                )
+        for place, (age, subject) in enumerate(sorted(unasked)):
+            if age > KEPT_SECONDS or place >= KEPT_SUBJECTS:
+                kind, _, name = subject.partition(" ")
+                for each in (kind, *SAMPLES.get(kind, ())):
+                    self._history.forget(f"{each} {name}")

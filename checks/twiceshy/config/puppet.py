@@ -10,6 +10,11 @@ import json
 import re
 from dataclasses import dataclass
 
+from twiceshy.config.words import ago, roughly
+from twiceshy.plugin import CRITICAL, UNKNOWN, WARNING
+from twiceshy.units import say_duration
+from twiceshy.verdict import Finding, Measure, Report, safe
+
 
 class NotASummary(ValueError):
     """The file is not a last_run_summary."""
@@ -67,3 +72,49 @@ def reason(text: str) -> str:
     except ValueError:
         return ""
     return str(lock.get("disabled_message") or "") if isinstance(lock, dict) else ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the summary and the lock beside it told; or why they did not."""
+
+    summary: Summary | None = None
+    disabled: float | None = None  # age of the lock
+    reason: str = ""
+    trouble: str = ""
+    remedy: str = ""
+
+
+def judged(run: Run, clock: float, max_age: float, grace: float) -> Report:
+    """Puppet's last run: its age, its failures, and whether it is disabled."""
+    findings: list[Finding] = []
+    if run.disabled is not None:
+        state = CRITICAL if run.disabled >= grace else WARNING
+        why = f": {safe(run.reason, 100)}" if run.reason else ""
+        text = f"puppet is disabled for {roughly(run.disabled)}{why} (limit {say_duration(grace)})"
+        findings.append(Finding(state, text, next="puppet agent --enable", code="puppet-disabled"))
+    if run.summary is None:
+        text = f"puppet: {run.trouble}" + (f"; {run.remedy}" if run.remedy else "")
+        findings.append(Finding(UNKNOWN, text, next=run.remedy, code="puppet-unreadable"))
+        return Report(findings)
+    age = max(0.0, clock - run.summary.last_run)
+    follow = "puppet agent --test --noop"
+    if age > max_age and run.disabled is None:
+        state = CRITICAL if age >= grace else WARNING
+        text = f"puppet last ran {ago(age)} (limit {say_duration(max_age)})"
+        findings.append(Finding(state, text, next=follow, code="puppet-age"))
+    if not run.summary.has_resources:
+        text = f"puppet could not compile or fetch its catalog {ago(age)}: nothing was applied"
+        findings.append(Finding(CRITICAL, text, next=follow, code="puppet-failed"))
+    elif run.summary.failed:
+        text = f"puppet failed at {run.summary.failed} resources {ago(age)}"
+        findings.append(Finding(CRITICAL, text, next=follow, code="puppet-failed"))
+    elif run.summary.out_of_sync > run.summary.changed:
+        count = run.summary.out_of_sync - run.summary.changed
+        text = f"puppet found {count} resources out of sync and left them so (noop?)"
+        findings.append(Finding(WARNING, text, next=follow, code="puppet-noop"))
+    measures = [
+        Measure("puppet_age", round(age), "s", minimum=0),
+        Measure("puppet_failed", run.summary.failed, minimum=0),
+    ]
+    return Report(findings, measures, f"puppet ran {ago(age)}")

@@ -12,10 +12,12 @@ import operator
 import os
 import queue
 import re
+import shlex
 import socket
 import tempfile
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -37,6 +39,32 @@ INSPECT_SECONDS = 2.0
 INSPECT_AGAIN_SECONDS = 0.5
 EVENTS_SECONDS = 2.0
 
+# How ssh says no, and what is to be done about it. The first that fits counts.
+NOT_LET_IN = (
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "the ssh host key has changed; if you know why, ssh-keygen -R {known_as}, then log in once "
+        "by hand",
+    ),
+    (
+        "Host key verification failed",
+        "the ssh host key is not known to this user: log in once by hand as the check's user, and "
+        "compare the fingerprint",
+    ),
+    (
+        "Permission denied (",
+        "ssh lets nobody in with the keys of this user: the check's user needs a key without a "
+        "passphrase, its public half in ~/.ssh/authorized_keys there",
+    ),
+    (
+        ".sock: connect: permission denied",
+        "ssh lets in, but that user may not use the engine's socket there",
+    ),
+)
+
+# Nobody is there to answer: ssh must not ask the terminal for a password or a "yes".
+ASK_NOBODY = {"SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force"}
+
 # The ring holds 256 events, of all kinds together (moby daemon/events/events.go). Some may come
 # after `until`, so one that is nearly full counts as full.
 FULL_RING = 200
@@ -44,6 +72,10 @@ FULL_RING = 200
 
 class EngineDown(Exception):
     """The engine does not answer; the text says how."""
+
+
+class NotLetIn(EngineDown):
+    """ssh, or docker behind it, does not let this user in; the text says what to do."""
 
 
 class NoAnswer(Exception):
@@ -302,8 +334,7 @@ class Engine:
             return [f"log: {safe(str(getattr(error, 'explanation', '') or error), 120)}"]
         if not isinstance(said, bytes):
             return []
-        words = said.decode("utf-8", "replace").splitlines()[-lines:]
-        return [f"log: {line}" for line in words] or ["log: empty"]
+        return [f"log: {line}" for line in said.decode("utf-8", "replace").splitlines()[-lines:]]
 
     def services(self) -> tuple[list[Service], list[Task]]:
         """The services and tasks of a swarm; CheckError if this node is no manager."""
@@ -336,7 +367,8 @@ def _innermost(error: BaseException) -> str:
     """The words of the error at the bottom: libraries wrap a ConnectionRefusedError three times."""
     while True:
         inner = error.__cause__ or error.__context__
-        if inner is None:
+        # urllib3 1.26 first tries what Python 3 refuses, and trips over that once more.
+        if inner is None or isinstance(inner, TypeError):
             break
         error = inner
     if isinstance(error, OSError) and error.strerror:
@@ -345,7 +377,10 @@ def _innermost(error: BaseException) -> str:
 
 
 def engine_address(given: str | None) -> str | None:
-    """--docker-host, $DOCKER_HOST or the first usual socket that exists; None if none does."""
+    """--docker-host, $DOCKER_HOST, or of the usual sockets the first that may be used.
+
+    One that may not be used counts if there is no other; None if there is none at all.
+    """
     if given or os.environ.get("DOCKER_HOST"):
         return given or os.environ["DOCKER_HOST"]
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
@@ -353,11 +388,13 @@ def engine_address(given: str | None) -> str | None:
     for path in (*SOCKETS, *(f"{runtime}/{name}" for name in USER_SOCKETS)):
         try:
             os.stat(path)
-            return f"unix://{path}"
         except PermissionError:
-            refused = refused or f"unix://{path}"
+            pass
         except OSError:
             continue
+        if os.access(path, os.W_OK):
+            return f"unix://{path}"
+        refused = refused or f"unix://{path}"
     return refused
 
 
@@ -413,6 +450,10 @@ def quiet_ssh(url: str) -> Iterator[None]:
     if not url.startswith("ssh://"):
         yield
         return
+    import requests
+
+    before = {name: os.environ.get(name) for name in ASK_NOBODY}
+    os.environ.update(ASK_NOBODY)
     kept = os.dup(2)
     with tempfile.TemporaryFile() as instead:
         os.dup2(instead.fileno(), 2)
@@ -420,8 +461,32 @@ def quiet_ssh(url: str) -> Iterator[None]:
             yield
         except EngineDown as error:
             instead.seek(0)
-            said = safe(instead.read().decode("utf-8", "replace"), 200)
-            raise EngineDown(f"{said or error}") from error
+            said = instead.read().decode("utf-8", "replace")
+            for words, remedy in NOT_LET_IN:
+                if words in said:
+                    raise NotLetIn(remedy.format(known_as=known_as(url))) from error
+            if said.strip() and isinstance(error.__cause__, requests.ConnectionError):
+                # Before its last words may come a banner that the law wants.
+                raise EngineDown(safe(said.strip().splitlines()[-1])) from error
+            raise
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
+
+
+def known_as(url: str) -> str:
+    """What ssh's known_hosts calls the host of an ssh:// URL."""
+    place = urllib.parse.urlsplit(url)
+    return f"'[{place.hostname}]:{place.port}'" if place.port else str(place.hostname)
+
+
+def login(url: str) -> str:
+    """The command that logs in where an ssh:// URL points, to ask docker its version."""
+    place = urllib.parse.urlsplit(url)
+    user = f"{place.username}@" if place.username else ""
+    port = f"-p {place.port} " if place.port else ""
+    return f"ssh {port}{shlex.quote(user + str(place.hostname))} docker version"
