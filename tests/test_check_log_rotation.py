@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 
 import check_log_rotation
-from check_log_rotation import CODES, Schedule, options
+from check_log_rotation import options
 from conftest import ROOT
 from contract import Case
 from sides.log_rotation import DAY, Machine
+from twiceshy.logrotate import others, timetable
+from twiceshy.logrotate.codes import CODES
+from twiceshy.logrotate.host import Places
+from twiceshy.logrotate.schedule import Schedule, schedule
 
 
 def contract_case(tmp_path: Path) -> Case:
@@ -688,7 +692,7 @@ def inspected(name: str, driver: str, **config: str) -> dict[str, object]:
 def test_only_a_json_file_log_without_a_size_is_unlimited(
     container: dict[str, object], limited: bool
 ) -> None:
-    assert check_log_rotation._container(container).limited is limited
+    assert others._container(container).limited is limited
 
 
 @pytest.mark.parametrize(
@@ -703,9 +707,7 @@ def test_only_a_json_file_log_without_a_size_is_unlimited(
 def test_an_unlimited_container_log_alarms_by_its_size_or_when_it_escaped_the_default(
     machine: Machine, octets: int, by_default: bool, state: str
 ) -> None:
-    engine = check_log_rotation.Engine(
-        (check_log_rotation.Container("web", "json-file", False, octets, "/x"),), by_default
-    )
+    engine = others.Engine((others.Container("web", "json-file", False, octets, "/x"),), by_default)
     faults = check_log_rotation.containers(engine, 100 << 20)
     assert [(one.code, str(one.state)) for one in faults] == [("docker-unbounded", state)]
 
@@ -764,13 +766,9 @@ def test_without_a_configuration_there_is_nothing_to_judge(machine: Machine) -> 
 
 
 def test_every_code_that_is_used_is_documented_and_every_documented_one_is_used() -> None:
-    source = (ROOT / "checks/check_log_rotation.py").read_text()
-    parts = [
-        source,
-        *(path.read_text() for path in (ROOT / "checks/twiceshy/logrotate").glob("*.py")),
-    ]
-    table = source[source.index("CODES: dict") : source.index('"""Every stable code')]
-    used = "\n".join(parts).replace(table, "")
+    kit = (ROOT / "checks/twiceshy/logrotate").glob("*.py")
+    files = [ROOT / "checks/check_log_rotation.py", *(file for file in kit if file.stem != "codes")]
+    used = "\n".join(file.read_text() for file in files)
     assert {code for code in CODES if f'"{code}"' not in used} == set()
     words = set(re.findall(r'"((?:config|log|state|run|directive|schedule)-[a-z-]+)"', used))
     assert words - {"log-dir", "state-dir"} <= set(CODES)
@@ -790,7 +788,7 @@ def test_the_manual_names_every_code() -> None:
     ],
 )  # fmt: skip
 def test_how_often_a_timer_runs(calendar: list[str], seconds: float) -> None:
-    assert check_log_rotation._calendar(calendar) == seconds
+    assert timetable.interval(calendar) == seconds
 
 
 @pytest.mark.parametrize(
@@ -802,9 +800,9 @@ def test_how_often_a_timer_runs(calendar: list[str], seconds: float) -> None:
     ],
 )  # fmt: skip
 def test_how_often_a_crontab_line_runs(line: str, seconds: float) -> None:
-    assert check_log_rotation._cron_interval(line) == seconds
+    assert timetable.cron_interval(line) == seconds
 
 
 def test_nothing_known_is_no_schedule(tmp_path: Path) -> None:
-    found = check_log_rotation.schedule(check_log_rotation.Places(tmp_path), frozenset())
+    found = schedule(Places(tmp_path), frozenset())
     assert found == Schedule(dead="neither a timer nor a cron job starts logrotate")
