@@ -10,8 +10,8 @@ Learned from: "Production Outages - Part 1" (2014): a library flooded the log of
   players while log rotation was misconfigured; the disks filled, and technicians were sent out with
   USB sticks.
 Reads: /etc/logrotate.conf and what it includes, logrotate's state file, the log directories, the
-  schedule (systemd timer, cron, anacron, periodic), /proc, journald.conf, and the Docker engine's
-  API if it may. Root sees all; for others it says what it could not see (`unseen`).
+  schedule (systemd timer, cron, anacron, periodic), /proc, journald.conf, and the API of Docker or
+  Podman if it may. Root sees all; for others it says what it could not see (`unseen`).
 Remembers: sizes of the logs in trouble and when each log's turn came, for rates and for proof.
 Says:
   OK        every log that grows has a rule, the rule works, and the schedule is alive
@@ -19,7 +19,8 @@ Says:
             run, a growing log without any rule, an orphan; no run for longer than -w
   CRITICAL  a log that exists and grows is not or will not be rotated, a process keeps filling a
             deleted or rotated file, the schedule is dead, or no run for longer than -c
-  UNKNOWN   nothing to read, or parts that our rights hide (silence with --ignore unseen)
+  UNKNOWN   nothing to read, or parts that our rights hide (silence with --ignore unseen), or an
+            engine that does not answer: an outage, but check_container_restarts' to tell
 Measures:
   covered        -  logs with a stanza
   uncovered      -  big growing logs without one
@@ -27,7 +28,7 @@ Measures:
   lost           -  globs of stanzas that logrotate drops
   deleted_held   B  bytes in deleted logs that a process keeps open
   run_age        s  since the last completed run
-  unbounded      B  bytes in logs of Docker containers without a limit
+  unbounded      B  bytes in logs of containers without a limit
 Examples:
   check_log_rotation
   check_log_rotation --explain /var/log/nginx/access.log
@@ -43,7 +44,7 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,7 +70,7 @@ from twiceshy.logrotate.others import (
     Engine,
     Journal,
     Stray,
-    docker_logs,
+    container_logs,
     journal,
     rotates_itself,
     strays,
@@ -205,7 +206,7 @@ def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
         found,
         writing,
         tuple(big),
-        docker_logs(places, args.docker, host),
+        container_logs(places, args.docker, host),
         journal(places),
         dict(host.unseen),
         written,
@@ -1124,15 +1125,26 @@ def _orphans(seen: Seen, big: float) -> list[Fault]:
     return faults
 
 
-def containers(engine: Engine, big: float) -> list[Fault]:
-    """Logs of containers that nothing bounds."""
+def containers(engine: Engine, claimed: Container[str], big: float) -> list[Fault]:
+    """Logs of containers that nothing bounds.
+
+    An engine that does not answer is an outage, and check_container_restarts says so; here it only
+    hides a part of the picture, hence UNKNOWN.
+    """
     faults: list[Fault] = []
     if engine.error:
-        text = f"the Docker engine does not answer: {engine.error}"
-        faults.append(Fault("docker-unbounded", UNKNOWN, "docker", text))
+        faults.append(
+            Fault(
+                "unseen",
+                UNKNOWN,
+                engine.server,
+                f"the logs of containers are not seen: {safe(engine.error)}",
+                next=f"systemctl status {engine.server}.socket {engine.server}.service",
+            )
+        )
     late = "; daemon.json has max-size, but it holds only for containers made later"
     for one in engine.containers:
-        if one.limited:
+        if one.limited or one.path in claimed:
             continue
         octets = one.octets or 0
         level = OK
@@ -1146,11 +1158,11 @@ def containers(engine: Engine, big: float) -> list[Fault]:
                 "docker-unbounded",
                 level,
                 one.name,
-                f"container {safe(one.name)}: its json-file log{size} has no max-size"
+                f"container {safe(one.name)}: its {one.driver} log{size} has no max-size"
                 + (late if engine.limited_by_default else ""),
                 (one.path,),
                 (),
-                f"docker inspect -f '{{{{.HostConfig.LogConfig}}}}' {safe(one.name)}",
+                f"{engine.server} inspect -f '{{{{.HostConfig.LogConfig}}}}' {safe(one.name)}",
                 octets,
             )
         )
@@ -1159,7 +1171,9 @@ def containers(engine: Engine, big: float) -> list[Fault]:
 
 def other_owners(seen: Seen, big: float) -> list[Fault]:
     """Logs that are not logrotate's: containers and the journal."""
-    faults = containers(seen.engine, big) if seen.engine is not None else []
+    faults: list[Fault] = []
+    if seen.engine is not None:
+        faults += containers(seen.engine, {one.path for one in seen.turns}, big)
     kept = seen.journal
     if kept.limit is not None and kept.filesystem and kept.limit > kept.filesystem:
         faults.append(
@@ -1376,7 +1390,9 @@ def report(
         for one in problem.patterns
     }
     held = {one.inode: one.octets for one in seen.writers.opened if one.deleted}
-    engine = seen.engine.containers if seen.engine else ()
+    unbounded = None
+    if seen.engine and not seen.engine.error:
+        unbounded = sum(one.octets or 0 for one in seen.engine.containers if not one.limited)
     measures = [
         Measure("covered", covered, minimum=0),
         Measure("uncovered", sum(fault.code == "uncovered" for fault in faults), minimum=0),
@@ -1388,9 +1404,7 @@ def report(
         Measure("lost", len(lost), minimum=0),
         Measure("deleted_held", sum(held.values()), "B", minimum=0),
         Measure("run_age", seen.run_age, "s", warning, critical, 0),
-        Measure(
-            "unbounded", sum(one.octets or 0 for one in engine if not one.limited), "B", minimum=0
-        ),
+        Measure("unbounded", unbounded, "B", minimum=0),
     ]
     age = seen.run_age
     ran = f"last run {units.say_duration(age)} ago" if age is not None else "no run yet"
@@ -1427,8 +1441,8 @@ def options() -> argparse.ArgumentParser:
     )  # fmt: skip
     where.add_argument(
         "--docker", action=argparse.BooleanOptionalAction, default=None,
-        help="ask the Docker engine about the logs of containers (default: if its socket may be "
-        "used)",
+        help="ask the container engine, Docker or Podman, about logs (default: if its socket may "
+        "be used)",
     )  # fmt: skip
     opt.add_limits(
         made, warning="49h", critical="8d", unit=units.duration,

@@ -681,18 +681,25 @@ def inspected(name: str, driver: str, **config: str) -> dict[str, object]:
     }
 
 
+def libpod(name: str, size: str) -> dict[str, object]:
+    """What Podman 4.3 says of a container on its own path."""
+    log = {"Type": "k8s-file", "Config": None, "Path": "/nowhere", "Tag": "", "Size": size}
+    return {"Name": name, "HostConfig": {"LogConfig": log}}
+
+
 @pytest.mark.parametrize(
     ("container", "limited"),
     [
         (inspected("a", "json-file"), False), (inspected("a", "json-file", max_file="3"), False),
         (inspected("a", "json-file", max_size="10m"), True), (inspected("a", "local"), True),
-        (inspected("a", "journald"), True), ({}, True),
+        (inspected("a", "journald"), True), ({}, True), (libpod("a", "0B"), False),
+        (libpod("a", "100kB"), True),
     ],
 )  # fmt: skip
 def test_only_a_json_file_log_without_a_size_is_unlimited(
     container: dict[str, object], limited: bool
 ) -> None:
-    assert others._container(container).limited is limited
+    assert others.container(container).limited is limited
 
 
 @pytest.mark.parametrize(
@@ -707,9 +714,11 @@ def test_only_a_json_file_log_without_a_size_is_unlimited(
 def test_an_unlimited_container_log_alarms_by_its_size_or_when_it_escaped_the_default(
     machine: Machine, octets: int, by_default: bool, state: str
 ) -> None:
-    engine = others.Engine((others.Container("web", "json-file", False, octets, "/x"),), by_default)
-    faults = check_log_rotation.containers(engine, 100 << 20)
+    web = others.Container("web", "json-file", False, octets, "/x")
+    engine = others.Engine("docker", (web,), by_default)
+    faults = check_log_rotation.containers(engine, (), 100 << 20)
     assert [(one.code, str(one.state)) for one in faults] == [("docker-unbounded", state)]
+    assert check_log_rotation.containers(engine, ("/x",), 100 << 20) == []
 
 
 # Options

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -17,9 +18,13 @@ from typing import Any, Callable
 import nagiosplugin
 import pytest
 
+import check_log_rotation
 import logrotate_corpus
 from conftest import ROOT
+from live.engines import Dockerd, Engine, Podman, running, wait_until
 from sides.log_rotation import DAY, Machine
+from twiceshy.logrotate import others
+from twiceshy.logrotate.host import Host, Places
 
 pytestmark = pytest.mark.live
 
@@ -208,6 +213,95 @@ def test_without_root_it_says_what_it_could_not_see(lab: Lab, tmp_path: Path) ->
     assert ran.returncode == 2, ran
     assert "player.log" in ran.stdout.splitlines()[0]
     assert re.search(r"UNKNOWN: saw \d+ of \d+ processes; not allowed to see", ran.stdout)
+
+
+# Containers
+
+NOISY = "while true; do echo {}; done"
+
+
+@pytest.fixture(params=[Dockerd, Podman], ids=["docker", "podman"], scope="module")
+def engine(request: pytest.FixtureRequest, needs: Any) -> Iterator[Engine]:
+    """An engine of which one container has a limit for its log and one has none."""
+    kind = request.param
+    needs("dockerd" if kind is Dockerd else "podman", "busybox", "runc")
+    with running(kind) as engine:
+        driver = "json-file" if kind is Dockerd else "k8s-file"
+        capped = {"Type": driver, "Config": {"max-size": "100k"}}
+        engine.run("unbounded", NOISY.format("x" * 200))
+        engine.run("capped", NOISY.format("x"), log_config=capped)
+        engine.run("silent", "sleep 1000", log_config={"Type": "none", "Config": {}})
+        yield engine
+
+
+def containers(lab: Lab, engine: Engine, *more: str) -> tuple[int, str]:
+    """Exit status and output of the check as a process that asks this engine."""
+    ran = subprocess.run(
+        [
+            sys.executable, str(ROOT / "checks/check_log_rotation.py"),
+            "--config", str(lab.etc / "logrotate.conf"), "--state-file", str(lab.status),
+            "--log-dir", str(lab.logs), "--state-dir", str(lab.history), "--big", "1MiB",
+            "--ignore", "schedule-dead", *more,
+        ],
+        capture_output=True, text=True, check=False,
+        env={**lab.env(), "DOCKER_HOST": engine.url},
+    )  # fmt: skip
+    assert ran.stderr == ""
+    return ran.returncode, ran.stdout
+
+
+def test_only_the_container_without_a_limit_is_found(lab: Lab, engine: Engine) -> None:
+    driver = "json-file" if isinstance(engine, Dockerd) else "k8s-file"
+    words = rf"container unbounded: its {driver} log \([\d.]+MiB\) has no max-size"
+    wait_until(lambda: re.search(words, containers(lab, engine)[1]))
+    status, output = containers(lab, engine)
+    assert status == 1, output
+    assert re.match(rf"LOG_ROTATION WARNING - {words}\n", output), output
+    assert "container capped" not in output
+    assert "container silent" not in output
+    found = re.search(r"unbounded=(\d+)B", output)
+    assert found
+    assert int(found[1]) > 1 << 20
+
+
+def test_an_engine_that_hangs_hides_no_other_finding(lab: Lab, engine: Engine) -> None:
+    lab.stanza("player", "daily", "rotate 7   # one week")
+    lab.log("player.log")
+    assert engine.process is not None
+    engine.process.send_signal(signal.SIGSTOP)
+    try:
+        status, output = containers(lab, engine, "-v", "--docker", "-t", "6s")
+        alone = containers(lab, engine, "-t", "6s", "--ignore", "config-error")
+        assert containers(lab, engine, "-t", "6s", "--ignore", "unseen")[0] == 2
+    finally:
+        engine.process.send_signal(signal.SIGCONT)
+    assert status == 2, output
+    assert "player.log" in output.splitlines()[0]
+    assert re.search(r"UNKNOWN: the logs of containers are not seen: .* does not answer", output)
+    assert " unbounded=" not in output
+    assert alone[0] == 3
+
+
+def test_a_container_made_before_the_limit_of_daemon_json_is_told_so(
+    lab: Lab, tmp_path: Path, needs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("dockerd", "busybox", "runc")
+    limit = tmp_path / "daemon.json"
+    limit.write_text("{}")
+    with running(Dockerd, f"--config-file={limit}") as engine:
+        engine.run("early", "sleep 1000", restart_policy={"Name": "always"})
+        engine.stop()
+        limit.write_text('{"log-driver": "json-file", "log-opts": {"max-size": "10m"}}')
+        engine.start()
+        engine.run("late", "sleep 1000")
+        (lab.etc / "docker").mkdir()
+        (lab.etc / "docker/daemon.json").write_text(limit.read_text())
+        monkeypatch.setenv("DOCKER_HOST", engine.url)
+        seen = others.container_logs(Places(lab.root), True, Host())
+        assert seen is not None
+        faults = check_log_rotation.containers(seen, (), 1 << 20)
+    assert [(one.subject, str(one.state)) for one in faults] == [("early", "warning")]
+    assert "daemon.json has max-size, but it holds only for containers made" in faults[0].text
 
 
 def test_the_reading_equals_logrotate_s_on_debian_s_own_files(

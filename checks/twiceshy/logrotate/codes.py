@@ -142,12 +142,15 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "orphans": ("rotated files that no rule will ever remove", "remove them by hand"),
     "docker-unbounded": (
-        "a container's json-file log has no max-size; daemon.json holds only for new containers",
-        "log-opts max-size, and recreate the container",
+        "a container's log file has no max-size; daemon.json holds only for new containers",
+        "log-opts max-size (Podman: log_size_max in containers.conf), and recreate the container",
     ),
     "journald-unbounded": (
         "journald's limit does not bound: too large, or another machine's journal",
         "lower it",
     ),
-    "unseen": ("our rights hide a part of the picture", "run with sudo, or --ignore unseen"),
+    "unseen": (
+        "a part of the picture is hidden, by our rights or by an engine that does not answer",
+        "run with sudo, mend the engine, or --ignore unseen",
+    ),
 }

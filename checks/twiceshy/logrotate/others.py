@@ -1,4 +1,4 @@
-"""Logs that are not logrotate's: those of nobody, of Docker's containers, of journald."""
+"""Logs that are not logrotate's: those of nobody, of containers, of journald."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twiceshy import deadline
 from twiceshy.logrotate.host import Host, Places, text_of
 from twiceshy.plugin import CheckError
-from twiceshy.verdict import safe
 
 
 @dataclass(frozen=True)
@@ -105,78 +104,109 @@ class Container:
     driver: str
     limited: bool
     octets: int | None
+    """None if it cannot be seen from here: another host's, or our rights."""
     path: str = ""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What the Docker engine says about logs; `error` if it may not be asked."""
+    """What a container engine says about logs; `error` why it does not say all."""
 
+    server: str = "docker"
     containers: tuple[Container, ...] = ()
     limited_by_default: bool = False
     error: str = ""
 
 
-def docker_logs(places: Places, wanted: bool | None, host: Host) -> Engine | None:
-    """Containers and their log options; None where there is no engine."""
-    address = os.environ.get("DOCKER_HOST", "")
-    socket = "/var/run/docker.sock"
-    if wanted is False or (wanted is None and not address and not os.path.exists(socket)):
+def container_logs(places: Places, wanted: bool | None, host: Host) -> Engine | None:
+    """Containers and their log options; None where there is no engine, or none to ask.
+
+    An engine that hangs gets half of the time that is left: it must not hide the other findings.
+    """
+    from twiceshy.containers.engine import engine_address
+
+    address = None if wanted is False else engine_address(None)
+    if address is None:
+        return Engine(error="there is no socket of an engine") if wanted else None
+    try:
+        return _asked(places, address)
+    except CheckError as error:
+        if wanted:
+            return Engine(error=str(error))
+        host.unseen[address] = "logs of containers"
         return None
-    if wanted is None and not address and not os.access(socket, os.R_OK | os.W_OK):
-        host.denied(socket, "logs of Docker containers")
-        return None
-    from twiceshy.plugin import require
 
-    if wanted is None:
+
+def _asked(places: Places, address: str) -> Engine:
+    """An engine's answer, or why there is none; CheckError if it is our fault."""
+    from twiceshy.containers import engine as side
+
+    server = "podman" if "podman" in address else "docker"
+    found: list[Container] = []
+    with deadline.doing("asking the container engine about logs"):
         try:
-            docker = require("docker", "docker")
-        except CheckError:
-            host.unseen[socket] = "logs of Docker containers (python3-docker is missing)"
-            return None
-    else:
-        docker = require("docker", "docker")
-    from requests.exceptions import RequestException
-
-    found = []
-    with deadline.doing("asking the Docker engine about logs"):
-        try:
-            client = docker.from_env(timeout=max(1.0, min(5.0, deadline.remaining() - 1)))
-            for one in client.api.containers(all=True):
-                try:
-                    about = client.api.inspect_container(one["Id"])
-                except docker.errors.NotFound:
-                    continue
-                found.append(_container(about))
-        except (docker.errors.DockerException, RequestException, OSError) as error:
-            if wanted:
-                raise CheckError(
-                    f"the Docker engine does not answer: {safe(str(error))}"
-                ) from error
-            return Engine(error=safe(str(error)))
-    default = "max-size" in text_of(places.at("etc/docker/daemon.json"))
-    return Engine(tuple(found), default)
-
-
-def _container(about: Mapping[str, Any]) -> Container:
-    config = (about.get("HostConfig") or {}).get("LogConfig") or {}
-    driver = config.get("Type") or ""
-    path = about.get("LogPath") or ""
-    octets = None
-    if path:
-        octets = 0
-        number = 0
-        while True:
+            side.knock(address)
+            asked = side.Engine(address, side.tls_of(address, None))
             try:
-                octets += os.stat(path + (f".{number}" if number else "")).st_blocks * 512
-            except PermissionError:
-                octets = None
-                break
-            except OSError:
-                break
-            number += 1
-    limited = driver != "json-file" or "max-size" in (config.get("Config") or {})
-    return Container(str(about.get("Name") or "").lstrip("/"), driver, limited, octets, path)
+                server = asked.ask(
+                    "the logs of its containers",
+                    lambda client: _inspect(client, found),
+                    min(10.0, deadline.remaining() / 2),
+                )
+            finally:
+                asked.close()
+        except side.EngineDown as error:
+            return Engine(server, tuple(found), error=f"{address} does not answer: {error}")
+    if server == "podman":
+        files = ("usr/share/containers/containers.conf", "etc/containers/containers.conf")
+        texts = [text_of(places.at(file)) for file in files]
+        if any(re.search(r"^\s*log_size_max\s*=\s*[1-9]", text, re.MULTILINE) for text in texts):
+            # conmon gets it at each start, whatever the container was made with.
+            found = [replace(one, limited=True) for one in found]
+        return Engine(server, tuple(found))
+    return Engine(server, tuple(found), "max-size" in text_of(places.at("etc/docker/daemon.json")))
+
+
+def _inspect(client: Any, found: list[Container]) -> str:
+    """Adds every container of an engine to `found`; docker or podman.
+
+    Without a version in the path every engine answers, also those that refuse the SDK's own.
+    Podman tells its limits on its own paths only (4.3).
+    """
+
+    def get(path: str) -> Any:
+        return client.get(f"{client.base_url}{path}", timeout=client.timeout)
+
+    listing = get("/containers/json?all=1")
+    client._raise_for_status(listing)
+    version = listing.headers.get("Libpod-Api-Version", "")
+    prefix = f"/v{version}/libpod" if version else ""
+    for one in listing.json():
+        answer = get(f"{prefix}/containers/{one['Id']}/json")
+        # Removed since.
+        if answer.status_code != 404:
+            client._raise_for_status(answer)
+            found.append(container(answer.json()))
+    return "podman" if version else "docker"
+
+
+def container(about: Mapping[str, Any]) -> Container:
+    """From Docker's inspection, or Podman's own, which has Path and Size (0B: no limit)."""
+    config = (about.get("HostConfig") or {}).get("LogConfig") or {}
+    driver = str(config.get("Type") or "")
+    path = str(about.get("LogPath") or config.get("Path") or "")
+    limited = driver not in ("json-file", "k8s-file") or "max-size" in (config.get("Config") or {})
+    try:
+        octets = os.stat(path).st_blocks * 512
+    except OSError:
+        octets = None
+    return Container(
+        str(about.get("Name") or "").lstrip("/"),
+        driver,
+        limited or config.get("Size", "0B") != "0B",
+        octets,
+        path,
+    )
 
 
 @dataclass(frozen=True)
