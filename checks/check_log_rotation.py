@@ -52,8 +52,8 @@ from typing import Any
 from twiceshy import deadline, history, limits, units, verdict
 from twiceshy import options as opt
 from twiceshy.history import History, Stamp
+from twiceshy.logrotate import access, grammar, state
 from twiceshy.logrotate import glob as shell
-from twiceshy.logrotate import grammar, state
 from twiceshy.logrotate import plan as turn
 from twiceshy.logrotate.codes import CODES
 from twiceshy.logrotate.host import (
@@ -181,7 +181,7 @@ def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
                 "/var/lib/misc/logrotate.status",
             )
         ]
-    memory = state_file(candidates, places.proc, host)
+    memory = state_file(candidates, places.proc, host, epoch)
     turns = _turns(stanzas, host, memory, found, places, epoch, version, rotated)
     lost = {}
     for problem in reading.problems:
@@ -262,7 +262,7 @@ def _turns(
                 parent = host.parent(folder)
                 if parent is not None and not parent.error:
                     parent = replace(
-                        parent, blocked=_blocked(folder, parent, settings, found, mounts)
+                        parent, blocked=_blocked(host, folder, parent, settings, found, mounts)
                     )
                 parents[key] = parent
             above = parents[key]
@@ -294,6 +294,7 @@ def _ctime(path: str) -> float:
 
 
 def _blocked(
+    host: Host,
     folder: str,
     parent: turn.Parent,
     settings: grammar.Settings,
@@ -312,14 +313,10 @@ def _blocked(
 
     if longest(found.read_only) > longest(found.writable):
         return "logrotate.service may not write there (ProtectSystem=, ProtectHome= or PrivateTmp=)"
-    if settings.su and settings.su_uid not in (0, None):
-        if settings.su_uid == parent.uid:
-            bits = parent.mode >> 6
-        elif settings.su_gid == parent.gid:
-            bits = parent.mode >> 3
-        else:
-            bits = parent.mode
-        if bits & 0o3 != 0o3:
+    uid, gid = settings.su_uid, settings.su_gid
+    if settings.su and uid and gid is not None:
+        acl = host.attribute(folder, access.ATTRIBUTE)
+        if not access.may_rename(parent.mode, parent.uid, parent.gid, acl, uid, gid):
             owner = f"mode {parent.mode:04o}, uid {parent.uid}, gid {parent.gid}"
             return f"`su {settings.su_user}` may not write there ({owner})"
     return ""
@@ -901,19 +898,18 @@ def runs(
                 next=look,
             )
         )
-    if memory.locked_by:
-        held = _process_age(memory.locked_by, seen.epoch)
-        if held > 3600:
-            faults.append(
-                Fault(
-                    "state-locked",
-                    CRITICAL,
-                    memory.path,
-                    f"nothing is rotated: {memory.path} is locked by process {memory.locked_by} "
-                    f"for {units.say_duration(held)}",
-                    next=f"ps -fp {memory.locked_by}",
-                )
+    if memory.locked_for > 3600:
+        faults.append(
+            Fault(
+                "state-locked",
+                CRITICAL,
+                memory.path,
+                f"nothing is rotated: process {memory.locked_by} has {memory.path} locked, and "
+                f"began {units.say_duration(memory.locked_for)} ago",
+                # Its child is most often the script that does not end.
+                next=f"ps -wwfp {memory.locked_by} --ppid {memory.locked_by}",
             )
+        )
     if memory.known.error:
         faults.append(
             Fault(
@@ -946,13 +942,6 @@ def runs(
             )
         )
     return faults
-
-
-def _process_age(pid: int, epoch: float) -> float:
-    try:
-        return epoch - os.stat(f"/proc/{pid}").st_mtime
-    except OSError:
-        return 0.0
 
 
 def reborn(seen: Seen, memory: Memory, boot: str) -> list[Fault]:

@@ -16,7 +16,7 @@ from check_log_rotation import options
 from conftest import ROOT
 from contract import Case
 from sides.log_rotation import DAY, Machine
-from twiceshy.logrotate import others, timetable
+from twiceshy.logrotate import access, others, timetable
 from twiceshy.logrotate.codes import CODES
 from twiceshy.logrotate.host import Places
 from twiceshy.logrotate.schedule import Schedule, schedule
@@ -225,6 +225,46 @@ def test_a_directory_of_another_group_that_may_write_is_refused_without_su(
 def test_su_to_a_user_that_may_not_write_is_critical(machine: Machine) -> None:
     machine.stanza("app", "daily", "su nobody nogroup", glob="LOG/app/app.log")
     machine.log("app/app.log")
+    assert machine.codes() == {"su-cannot-write": "critical"}
+
+
+# By getfacl(1) on ext4, Linux 6: user::rwx user:65534:rwx group::r-x mask::rwx other::r-x, and
+# user::rwx group::r-x group:65534:rwx mask::r-x other::r-x.
+GRANTED = bytes.fromhex(
+    "0200000001000700ffffffff02000700feff000004000500ffffffff10000700ffffffff20000500ffffffff"
+)
+MASKED = bytes.fromhex(
+    "0200000001000700ffffffff04000500ffffffff08000700feff000010000500ffffffff20000500ffffffff"
+)
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "acl", "may"),
+    [
+        (0o755, (0, 0), b"", False), (0o700, (65534, 0), b"", True),
+        (0o775, (0, 65534), b"", True), (0o577, (65534, 65534), b"", False),
+        (0o705, (0, 65534), b"", False), (0o707, (0, 65534), b"", False),
+        (0o707, (0, 0), b"", True),
+        (0o775, (0, 0), GRANTED, True), (0o755, (0, 0), MASKED, False),
+        (0o755, (0, 0), b"\2\0\0\0torn", False), (0o757, (0, 0), b"\3\0\0\0", True),
+    ],
+)  # fmt: skip
+def test_who_may_rename_in_a_directory(
+    mode: int, owner: tuple[int, int], acl: bytes, may: bool
+) -> None:
+    assert access.may_rename(mode, *owner, acl, 65534, 65534) is may
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_su_to_a_user_to_whom_an_acl_grants_the_directory_is_fine(machine: Machine) -> None:
+    machine.stanza("app", "daily", "su nobody nogroup", glob="LOG/app/app.log")
+    folder = machine.log("app/app.log").parent
+    try:
+        os.setxattr(folder, access.ATTRIBUTE, GRANTED)
+    except OSError as error:
+        pytest.skip(f"no ACLs on this file system: {error.strerror}")
+    assert machine.codes() == {}
+    os.setxattr(folder, access.ATTRIBUTE, MASKED)
     assert machine.codes() == {"su-cannot-write": "critical"}
 
 

@@ -215,6 +215,58 @@ def test_without_root_it_says_what_it_could_not_see(lab: Lab, tmp_path: Path) ->
     assert re.search(r"UNKNOWN: saw \d+ of \d+ processes; not allowed to see", ran.stdout)
 
 
+@pytest.mark.parametrize("acl", ["", "u:nobody:rwx", "g:nogroup:rwx", "g:nogroup:rwx,m::rx"])
+def test_su_and_acls_decide_as_they_do_for_logrotate(lab: Lab, needs: Any, acl: str) -> None:
+    needs("setfacl")
+    lab.stanza("app", "daily", "su nobody nogroup", "create", glob="LOG/app/app.log")
+    log = lab.log("app/app.log")
+    os.chown(log, 65534, 65534)
+    for path in [log.parent, *log.parents]:
+        if os.stat(path).st_mode & 0o005 != 0o005 and str(path).startswith("/tmp/"):
+            path.chmod(0o755)
+    if acl:
+        subprocess.run(["setfacl", "-m", acl, log.parent], check=True)
+    expected = lab.seen()
+    lab.rotate("-f")
+    rotated = (log.parent / "app.log.1").exists()
+    assert expected == ({} if rotated else {"su-cannot-write": "critical"})
+    assert rotated == (acl in ("u:nobody:rwx", "g:nogroup:rwx"))
+
+
+def test_a_logrotate_that_holds_the_lock_for_hours_is_found(lab: Lab) -> None:
+    for name in ("stat", "locks"):
+        (lab.root / "proc" / name).symlink_to(f"/proc/{name}")
+    waiting, go_on = lab.root / "waiting", lab.root / "go-on"
+    script = f"touch {waiting}; while [ ! -e {go_on} ]; do sleep 0.1; done"
+    lab.stanza("app", "daily", "rotate 3", "postrotate", script, "endscript")
+    lab.log("app.log")
+    holder = subprocess.Popen(
+        ["logrotate", "-f", "-s", str(lab.status), str(lab.etc / "logrotate.conf")], env=lab.env()
+    )
+    lab.started.append(holder)
+    try:
+        lab.until(waiting.exists)
+        lab.process(holder.pid, "logrotate", real=holder.pid)
+        second = lab.rotate()
+        assert second.returncode == 3, second
+        assert "already locked" in second.stderr
+        assert "state-locked" not in lab.seen()
+        lab.now = time.time() + 2 * 3600
+        check = lab.check()
+        text = next(one for one in check.findings if one.code == "state-locked")
+        assert str(text.state) == "critical"
+        assert re.match(
+            rf"nothing is rotated: process {holder.pid} has {lab.status} locked, and began 2h",
+            text.text,
+        )
+        shown = subprocess.run(text.next.split(), capture_output=True, text=True, check=True)
+        assert waiting.name in shown.stdout
+    finally:
+        go_on.touch()
+    assert holder.wait(20) == 0
+    assert "state-locked" not in lab.codes()
+
+
 # Containers
 
 NOISY = "while true; do echo {}; done"

@@ -245,6 +245,13 @@ class Host:
             return turn.Parent(error=getattr(error, "strerror", "") or str(error), absent=gone)
         return turn.Parent(stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid)
 
+    def attribute(self, path: str, name: str) -> bytes:
+        """An extended attribute, empty if there is none."""
+        try:
+            return os.getxattr(path, name)
+        except OSError:
+            return b""
+
     def sorted_names(self, path: str) -> list[str]:
         """The names in a directory of rotated logs; empty if it cannot be listed."""
         names = self.listed(path)
@@ -270,10 +277,11 @@ class StateFile:
     trouble: str = ""
     """Why logrotate cannot use it: exit status 3, nothing is rotated."""
     locked_by: int = 0
-    inode: int = 0
+    """The process that holds its lock."""
+    locked_for: float = 0.0
 
 
-def state_file(candidates: Sequence[str], proc: Path, host: Host) -> StateFile:
+def state_file(candidates: Sequence[str], proc: Path, host: Host, epoch: float) -> StateFile:
     """The first state file that exists, or else the first place where one would be."""
     for path in candidates:
         try:
@@ -298,15 +306,28 @@ def state_file(candidates: Sequence[str], proc: Path, host: Host) -> StateFile:
             host.denied(path, "state file")
         except OSError as error:
             return StateFile(path, trouble=str(error.strerror), written=seen.st_mtime)
-        return StateFile(
-            path, known, seen.st_mtime, readable, "", _locked_by(proc, seen), seen.st_ino
-        )
+        holder = _locked_by(proc, seen)
+        held = process_age(proc, holder, epoch) if holder > 0 else 0.0
+        return StateFile(path, known, seen.st_mtime, readable, "", holder, held)
     path = candidates[0]
     folder = os.path.dirname(path)
     trouble = ""
     if not os.path.isdir(folder):
         trouble = f"its directory {folder} does not exist"
     return StateFile(path, trouble=trouble)
+
+
+def process_age(proc: Path, pid: int, epoch: float) -> float:
+    """Seconds since a process began; 0 if it is gone.
+
+    The times of /proc/PID itself are those of the first look at it.
+    """
+    booted = re.search(r"^btime (\d+)", text_of(proc / "stat"), re.MULTILINE)
+    # The command's name, in brackets, may hold anything.
+    fields = text_of(proc / str(pid) / "stat").rpartition(")")[2].split()
+    if not booted or len(fields) < 20:
+        return 0.0
+    return max(0.0, epoch - int(booted[1]) - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
 
 
 def _locked_by(proc: Path, seen: os.stat_result) -> int:
