@@ -1325,11 +1325,10 @@ def story(path: str, seen: Seen) -> Report:
             + f"; keeps {settings.rotate if settings.rotate >= 0 else 'all'}"
             + (f" ({settings.said['rotate']})" if "rotate" in settings.said else "")
         )
-        if entry is None:
-            hidden = "" if seen.state.readable else " (it may not be read: run with sudo)"
-            lines.append(
-                f"last rotation: not in {seen.state.path}{hidden}; the first run only notes it"
-            )
+        if not seen.state.readable:
+            lines.append(f"last rotation: unknown, {seen.state.path} may not be read: use sudo")
+        elif entry is None:
+            lines.append(f"last rotation: none is known to {seen.state.path}")
         else:
             kind = "first seen" if entry.placeholder else "last rotation"
             proof = ""
@@ -1340,7 +1339,7 @@ def story(path: str, seen: Seen) -> Report:
             elif one.proof == 0:
                 proof = "; no rotated file proves it"
             lines.append(f"{kind}: {entry.when:%Y-%m-%d %H:%M}{proof}")
-        if one.decision.due is not None:
+        if one.decision.due is not None and seen.state.readable:
             lines.append(f"next due: {one.decision.due:%Y-%m-%d %H:%M}")
         lines.append(f"rotated copies: {len(one.rotated)}")
         name = seen.schedule.name or "unknown"
@@ -1348,11 +1347,15 @@ def story(path: str, seen: Seen) -> Report:
             f"schedule: {name}, every {units.say_duration(seen.schedule.interval)}"
             + (f", dead: {seen.schedule.dead}" if seen.schedule.dead else "")
         )
-        lines.append(f"a run now would {one.decision.outcome}: {one.decision.reason}")
-    bad = mine[0].decision.error or bool(mine[0].parent.blocked)
-    why = mine[0].parent.blocked or mine[0].decision.reason
-    head = f"{path}: a run now would {mine[0].decision.outcome}: {why}"
-    return Report((Finding(WARNING if bad else OK, head, tuple(lines), code="explain"),))
+    head, level = f"a run now would {mine[0].decision.outcome}: {mine[0].decision.reason}", OK
+    if mine[0].parent.blocked:
+        head, level = f"a run now would fail: {mine[0].parent.blocked}", WARNING
+    elif mine[0].decision.error:
+        level = WARNING
+    elif not seen.state.readable and mine[0].decision.due is not None:
+        head = f"when it was rotated last is hidden: {seen.state.path} may not be read; use sudo"
+        level = UNKNOWN
+    return Report((Finding(level, f"{path}: {head}", tuple(lines), code="explain"),))
 
 
 def report(

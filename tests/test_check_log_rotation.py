@@ -798,6 +798,26 @@ def test_the_story_of_one_log(machine: Machine) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("criterion", "size", "expected"),
+    [
+        ("daily", 5000, "wait: not in the state file yet: the first run only notes it, for daily"),
+        ("size 1k", 5000, "rotate: at least 1KiB"),
+        ("size 1M", 5000, "wait: smaller than 1MiB"),
+    ],
+)
+def test_the_story_of_a_log_that_is_new_to_the_state_file(
+    machine: Machine, criterion: str, size: int, expected: str
+) -> None:
+    machine.stanza("app", criterion)
+    path = machine.log("app.log", size=size)
+    told = machine.check("--explain", str(path)).findings[0]
+    assert told.text == f"{path}: a run now would {expected}"
+    state = machine.root / "var/lib/logrotate/status"
+    assert f"last rotation: none is known to {state}" in told.more
+    assert not any("first run" in line for line in told.more)
+
+
 def test_the_story_of_a_log_whose_stanza_is_lost(machine: Machine) -> None:
     machine.stanza("app", "rotate seven")
     path = machine.log("app.log")

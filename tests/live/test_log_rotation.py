@@ -213,6 +213,15 @@ def test_without_root_it_says_what_it_could_not_see(lab: Lab, tmp_path: Path) ->
     assert ran.returncode == 2, ran
     assert "player.log" in ran.stdout.splitlines()[0]
     assert re.search(r"UNKNOWN: saw \d+ of \d+ processes; not allowed to see", ran.stdout)
+    lab.status.chmod(0o600)
+    lab.stanza("app", "daily")
+    story = subprocess.run(
+        [*ran.args, "--explain", str(lab.log("app.log"))],
+        capture_output=True, text=True, check=False, env=lab.env(),
+    )  # fmt: skip
+    hidden = f"app.log: when it was rotated last is hidden: {lab.status} may not be read; use sudo"
+    assert story.returncode == 3, story
+    assert hidden in story.stdout
 
 
 @pytest.mark.parametrize("acl", ["", "u:nobody:rwx", "g:nogroup:rwx", "g:nogroup:rwx,m::rx"])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Callable
 
+from twiceshy import units
 from twiceshy.logrotate.grammar import Settings, Stanza, Version
 from twiceshy.logrotate.state import Entry
 
@@ -163,11 +164,16 @@ def decide(
     rotated = last.when if last else now.replace(minute=0, second=0, microsecond=0)
     due = next_turn(settings, rotated, at)
     if settings.maxsize and log.size > settings.maxsize:
-        decision = Decision(ROTATE, "", f"larger than maxsize {settings.maxsize}", due)
+        decision = Decision(
+            ROTATE, "", f"larger than maxsize {units.say_size(settings.maxsize)}", due
+        )
     elif settings.criterion == "size":
         if log.size < settings.threshold:
-            return Decision(WAIT, "", f"smaller than {settings.threshold} bytes", due)
-        decision = Decision(ROTATE, "", f"at least {settings.threshold} bytes", due)
+            return Decision(WAIT, "", f"smaller than {units.say_size(settings.threshold)}", due)
+        decision = Decision(ROTATE, "", f"at least {units.say_size(settings.threshold)}", due)
+    elif last is None and settings.criterion != "minutes":
+        words = f"not in the state file yet: the first run only notes it, for {settings.criterion}"
+        return Decision(WAIT, "", words, due)
     elif rotated - now > timedelta(hours=25):
         decision = Decision(ROTATE, "state-future", "its last rotation lies in the future", due)
     else:
@@ -178,7 +184,9 @@ def decide(
                 due = next((day for day in later if has_come(settings, rotated, day, at)), due)
             return Decision(WAIT, "", f"{settings.criterion}, last {rotated:%Y-%m-%d %H:%M}", due)
         if settings.minsize and log.size < settings.minsize:
-            return Decision(WAIT, "", f"smaller than minsize {settings.minsize}", due)
+            return Decision(
+                WAIT, "", f"smaller than minsize {units.say_size(settings.minsize)}", due
+            )
         if settings.minage and settings.minage * 86400 >= epoch - log.mtime:
             return Decision(WAIT, "", f"younger than minage {settings.minage} days", due)
         decision = Decision(ROTATE, "", f"{settings.criterion}, last {rotated:%Y-%m-%d %H:%M}", due)
