@@ -6,12 +6,14 @@ logrotate runs as root.
 
 from __future__ import annotations
 
+import bisect
 import errno
 import grp
 import os
 import pwd
 import re
 import stat
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,12 +104,12 @@ class Host:
             return str(error.strerror)
 
     def listed(self, path: str) -> list[tuple[str, bool]] | OSError:
-        """Names in a directory, each with whether it is a directory itself."""
+        """Names in a directory, sorted, each with whether it is a directory itself."""
         known = self._listed.get(path)
         if known is None:
             try:
                 with os.scandir(path or "/") as entries:
-                    known = [(one.name, one.is_dir(follow_symlinks=False)) for one in entries]
+                    known = sorted((one.name, one.is_dir(follow_symlinks=False)) for one in entries)
             except OSError as error:
                 known = error
             except ValueError as error:
@@ -169,7 +171,11 @@ class Host:
             return os.strerror(names.errno or 0)
         fits = shell.compiled(parts[at]).fullmatch
         last = at == len(parts) - 1
-        for name, directory in names:
+        # A hundred stanzas in one directory would each look at all of its names.
+        head = shell.literal_head(parts[at])
+        begin = bisect.bisect_left(names, (head,))
+        end = bisect.bisect_left(names, (head + chr(sys.maxunicode),))
+        for name, directory in names[begin:end]:
             if fits(name):
                 if last:
                     found.append((f"{literal}/{name}", directory))
@@ -259,7 +265,7 @@ class Host:
             if names.errno == errno.EACCES:
                 self.denied(path, "logs")
             return []
-        return sorted(name for name, directory in names if not directory)
+        return [name for name, directory in names if not directory]
 
 
 _KINDS = {stat.S_IFREG: "file", stat.S_IFLNK: "symlink", stat.S_IFDIR: "directory"}

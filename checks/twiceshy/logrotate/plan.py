@@ -271,6 +271,10 @@ def _tail_regex(extension: str, packed: str) -> re.Pattern[str]:
     return re.compile(rf"(?P<kind>.*?){re.escape(extension)}(?:{either})?")
 
 
+_NUMBER = re.compile(r"\.\d{1,9}")
+_DATE = re.compile(r"[-.]\d{6,14}")
+
+
 def siblings(path: str, settings: Settings, names: Sequence[str]) -> list[tuple[str, int | None]]:
     """Rotated copies of a log among the sorted names of its rotated directory, with their number.
 
@@ -280,20 +284,20 @@ def siblings(path: str, settings: Settings, names: Sequence[str]) -> list[tuple[
     prefixes = {base + ".", base + "-"}
     if settings.dateformat:
         prefixes.add(base + settings.dateformat.lstrip(" ").partition("%")[0])
+    regex = _tail_regex(extension, settings.compressext or ".gz")
     found: set[tuple[str, int | None]] = set()
     for prefix in prefixes:
         at = bisect.bisect_left(names, prefix)
         while at < len(names) and names[at].startswith(prefix):
             name = names[at]
             at += 1
-            regex = _tail_regex(extension, settings.compressext or ".gz")
             tail = regex.fullmatch(name[len(base) :])
             if not tail:
                 continue
             kind = tail["kind"]
-            if re.fullmatch(r"\.\d{1,9}", kind):
+            if _NUMBER.fullmatch(kind):
                 found.add((name, int(kind[1:])))
-            elif dated(settings).fullmatch(kind) or re.fullmatch(r"[-.]\d{6,14}", kind):
+            elif dated(settings).fullmatch(kind) or _DATE.fullmatch(kind):
                 found.add((name, None))
     return sorted(found, key=lambda one: one[0])
 
