@@ -57,10 +57,12 @@ from twiceshy.logrotate import glob as shell
 from twiceshy.logrotate import plan as turn
 from twiceshy.logrotate.codes import CODES
 from twiceshy.logrotate.host import (
+    GZIP,
     Host,
     Places,
     StateFile,
     installed,
+    missing_programs,
     on_read_only,
     read_only_mounts,
     state_file,
@@ -121,6 +123,8 @@ class Seen:
     """For globs with **: the logs that people think it meets."""
     epoch: float
     walked_all: bool = True
+    no_packers: frozenset[str] = frozenset()
+    """Programs that `compress` needs and that are not there."""
 
     @property
     def main(self) -> str:
@@ -213,6 +217,13 @@ def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
         _deeper(stanzas, claimed),
         epoch,
         walked,
+        missing_programs(
+            {
+                one.settings.compresscmd or GZIP
+                for one in stanzas
+                if one.settings.compress and one.files
+            }
+        ),
     )
 
 
@@ -317,8 +328,8 @@ def _blocked(
     if settings.su and uid and gid is not None:
         acl = host.attribute(folder, access.ATTRIBUTE)
         if not access.may_rename(parent.mode, parent.uid, parent.gid, acl, uid, gid):
-            owner = f"mode {parent.mode:04o}, uid {parent.uid}, gid {parent.gid}"
-            return f"`su {settings.su_user}` may not write there ({owner})"
+            owner = f"{parent.user}:{parent.group}, mode {parent.mode:04o}"
+            return f"`su {settings.su_user}` may not write there, it is {owner}"
     return ""
 
 
@@ -407,8 +418,8 @@ def _size(path: str, size: float, memory: Memory, epoch: float) -> str:
     return words
 
 
-def _more(count: int, what: str = "logs") -> str:
-    return f" (+{count} {what})" if count > 0 else ""
+def _more(count: int, what: str = "log") -> str:
+    return f" (+{count} {what}{'s' * (count > 1)})" if count > 0 else ""
 
 
 def configuration(seen: Seen, memory: Memory) -> list[Fault]:
@@ -548,25 +559,42 @@ def directives(seen: Seen, big: float) -> list[Fault]:
                     f"{settings.said['criterion'].line} overrides it",
                 )
             )
-        too_slow = ""
-        if settings.criterion in ("hourly", "minutes") and seen.schedule.interval > 3700:
-            too_slow = f"`{settings.criterion}`"
-            harm = largest is not None and largest.log.size >= big
-        elif settings.maxsize and seen.schedule.interval > 3700:
-            too_slow = f"`maxsize {units.say_size(settings.maxsize)}`"
-            harm = largest is not None and largest.log.size >= max(2 * settings.maxsize, big)
-        if too_slow and largest is not None:
+        too_slow, bound = "", float(settings.maxsize)
+        if settings.criterion == "size" and "criterion" in settings.said:
+            bound = bound or settings.threshold
+        if seen.schedule.interval <= 3700 or seen.schedule.dead:
+            pass
+        elif settings.criterion in ("hourly", "minutes"):
+            too_slow, bound = settings.criterion, 0
+        elif bound:
+            word = "maxsize" if settings.maxsize else "size"
+            too_slow = f"{word} {units.say_size(bound)}"
+        harm = largest is not None and largest.log.size >= max(2 * bound, big)
+        # One in thirteen of Debian's stanzas has a size, and means it as it is.
+        if too_slow and largest is not None and (harm or settings.criterion != "size"):
             faults.append(
                 Fault(
                     "schedule-too-slow",
                     WARNING if harm else OK,
                     largest.path,
-                    f"{largest.path} ({units.say_size(largest.log.size)}): {too_slow} at "
-                    f"{place} is void, "
-                    f"logrotate runs only {every}",
+                    f"{largest.path} ({units.say_size(largest.log.size)}): `{too_slow}` at "
+                    f"{place} does not hold, logrotate runs only {every}",
                     (place.file,),
                     next="systemctl edit logrotate.timer   # [Timer] OnCalendar=hourly",
                     octets=largest.log.size,
+                )
+            )
+        packer = settings.compresscmd or GZIP
+        if settings.compress and packer in seen.no_packers and largest and not largest.log.error:
+            faults.append(
+                Fault(
+                    "compress-missing",
+                    WARNING,
+                    largest.path,
+                    f"{largest.path}: `compress` at {place} fails, there is no program {packer}; "
+                    "of the rotated logs only the last is kept",
+                    (place.file,),
+                    next=f"command -v {packer}; grep -n compress {place.file} {seen.main}",
                 )
             )
         if (
@@ -583,6 +611,7 @@ def directives(seen: Seen, big: float) -> list[Fault]:
                     f"{largest.path}: no `rotate` at {place} or above it: the log is deleted "
                     f"at rotation",
                     (place.file,),
+                    next=f"grep -n rotate {place.file} {seen.main}",
                 )
             )
         for glob in stanza.globs:
@@ -596,6 +625,7 @@ def directives(seen: Seen, big: float) -> list[Fault]:
                         f"{left[0]} is not met by {glob} at {place}: ** is one level "
                         f"only{_more(len(left) - 1)}",
                         (place.file, *left),
+                        next=f"ls -l {left[0]}; sed -n {place.line}p {place.file}",
                     )
                 )
         names = set(stanza.files)
@@ -610,8 +640,9 @@ def directives(seen: Seen, big: float) -> list[Fault]:
                     products[0],
                     f"{products[0]} is a rotated file, and {stanza.pattern.strip()} at "
                     f"{place} rotates it again"
-                    f"{_more(len(products) - 1, 'files')}",
+                    f"{_more(len(products) - 1, 'file')}",
                     (place.file,),
+                    next=f"ls -l {os.path.dirname(products[0])}; sed -n {place.line}p {place.file}",
                 )
             )
     return faults
@@ -672,7 +703,8 @@ def _refusal(one: Turn, seen: Seen, memory: Memory, claimed: set[str]) -> Fault 
         following = by_hand
         if decision.code == "insecure-parent":
             following = (
-                f"ls -ld {os.path.dirname(one.path)}   # then add `su USER GROUP` at {place}"
+                f"ls -ld {os.path.dirname(one.path)}   # then perhaps "
+                f"`su {one.parent.user} {one.parent.group}` in the stanza at {place}"
             )
         return Fault(
             decision.code,
@@ -721,7 +753,11 @@ def _refusal(one: Turn, seen: Seen, memory: Memory, claimed: set[str]) -> Fault 
     if log.error or log.kind != "file":
         return None
     if one.parent.blocked:
-        code = "su-cannot-write" if one.parent.blocked.startswith("`su") else "read-only"
+        code, following = "read-only", f"findmnt -T {os.path.dirname(one.path)}"
+        if one.parent.blocked.startswith("`su"):
+            code, following = "su-cannot-write", f"ls -ld {os.path.dirname(one.path)}"
+        elif "service" in one.parent.blocked:
+            following = "systemctl cat logrotate.service"
         return Fault(
             code,
             CRITICAL if grows else WARNING,
@@ -729,7 +765,7 @@ def _refusal(one: Turn, seen: Seen, memory: Memory, claimed: set[str]) -> Fault 
             f"{one.path} ({size}) cannot be rotated: {one.parent.blocked} ({place})",
             also,
             (),
-            "systemctl cat logrotate.service" if "service" in one.parent.blocked else by_hand,
+            following,
             log.size,
         )
     if decision.outcome == turn.ROTATE and one.stanza.settings.dateext:
@@ -1043,7 +1079,7 @@ def aftermath(seen: Seen, big: float) -> list[Fault]:
                     "it becomes a sparse file of the old length",
                     (owner.stanza.place.file,),
                     (),
-                    f"grep flags /proc/{one.pid}/fdinfo/*",
+                    f"ls -ls {one.path}; ps -wwfp {one.pid}",
                     one.octets,
                 )
             )
@@ -1105,7 +1141,7 @@ def _orphans(seen: Seen, big: float) -> list[Fault]:
                 names[0],
                 f"{names[0]} ({units.say_size(octets)} in all) will never be removed: no rule "
                 f"counts it any more"
-                f"{_more(len(names) - 1, 'files')}",
+                f"{_more(len(names) - 1, 'file')}",
                 tuple(names[1:50]),
                 next=f"ls -lt {os.path.dirname(names[0])}",
                 octets=octets,
@@ -1202,7 +1238,7 @@ def blindness(seen: Seen) -> list[Fault]:
     hidden = []
     for wanted, paths in kinds.items():
         hidden.append(
-            f"{paths[0]}{_more(len(paths) - 1, 'more')}"
+            f"{paths[0]}{f' (+{len(paths) - 1} more)' * (len(paths) > 1)}"
             if wanted == "logs"
             else f"the {wanted} {paths[0]}"
         )

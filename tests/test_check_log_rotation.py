@@ -167,7 +167,7 @@ def test_a_missing_brace_between_two_stanzas_loses_both(machine: Machine) -> Non
     machine.log("b.log")
     check = machine.check()
     assert check.exitcode == 2
-    assert "(+1 logs)" in check.findings[0].text
+    assert "(+1 log)" in check.findings[0].text
 
 
 def test_a_missing_last_brace_is_a_warning_since_it_works(machine: Machine) -> None:
@@ -315,6 +315,39 @@ def test_maxsize_is_void_when_the_schedule_is_slower_than_the_log(machine: Machi
     assert machine.codes() == {"schedule-too-slow": "warning"}
     assert "logrotate runs only every 1d" in check.findings[0].text
     machine.log("app.log", size=1000)
+    assert machine.codes() == {}
+
+
+def test_a_size_is_void_too_when_the_schedule_is_slower_than_the_log(machine: Machine) -> None:
+    machine.stanza("app", "size 50M")
+    log = machine.log("app.log", size=BIG)
+    check = machine.check()
+    assert machine.codes() == {"schedule-too-slow": "warning"}
+    assert check.findings[0].text == (
+        f"{log} (200MiB): `size 50MiB` at {machine.etc}/logrotate.d/app:1 does not hold, "
+        "logrotate runs only every 1d"
+    )
+    machine.stanza("app", "size 150M")
+    assert machine.codes() == {}
+    machine.stanza("app", "size 50M")
+    machine.without(1)
+    assert machine.codes() == {"schedule-dead": "critical"}
+
+
+def test_a_compress_program_that_is_not_there_costs_all_but_one_rotated_log(
+    machine: Machine,
+) -> None:
+    machine.stanza("app", "daily", "compress", "compresscmd /usr/bin/no-such-zstd")
+    log = machine.log("app.log")
+    check = machine.check()
+    assert machine.codes() == {"compress-missing": "warning"}
+    assert check.findings[0].text == (
+        f"{log}: `compress` at {machine.etc}/logrotate.d/app:1 fails, there is no program "
+        "/usr/bin/no-such-zstd; of the rotated logs only the last is kept"
+    )
+    machine.stanza("app", "daily", "compress", "compresscmd gzip")
+    assert machine.codes() == {}
+    machine.stanza("app", "daily", "compresscmd /usr/bin/no-such-zstd")
     assert machine.codes() == {}
 
 
@@ -527,7 +560,7 @@ def test_two_stars_are_one_level_only(machine: Machine) -> None:
         machine.log(name)
     check = machine.check()
     assert machine.codes() == {"no-recursion": "warning"}
-    assert "(+1 logs)" in check.findings[0].text
+    assert "(+1 log)" in check.findings[0].text
 
 
 def test_a_numbered_copy_is_a_left_over_and_a_version_number_is_not(machine: Machine) -> None:

@@ -52,8 +52,8 @@ def build(home: Path, stanzas: int, logs: int, one: bool) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
         (drop_ins / f"app{number}").write_text(
             f"# logs of app {number}\n{folder}/app{number}-*.log {{\n\tweekly\n\trotate 4\n"
-            "\tcompress\n\tdelaycompress\n\tmissingok\n\tnotifempty\n\tcreate 0640 root adm\n\tsharedscripts\n"
-            f"\tpostrotate\n\t\tsystemctl reload app{number}\n\tendscript\n}}\n"
+            "\tcompress\n\tdelaycompress\n\tmissingok\n\tnotifempty\n\tcreate 0640 root adm\n"
+            f"\tsharedscripts\n\tpostrotate\n\t\tsystemctl reload app{number}\n\tendscript\n}}\n"
         )
         for log in range(number, logs, stanzas):
             for ending in (".log", ".log.1", ".log.2.gz"):

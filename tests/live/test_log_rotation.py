@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Callable
@@ -90,7 +92,12 @@ class Lab(Machine):
 @pytest.fixture
 def lab(tmp_path: Path, needs: Any) -> Iterator[Lab]:
     needs("logrotate", "unshare", "mount")
-    made = Lab(tmp_path)
+    yield from working(tmp_path)
+
+
+def working(where: Path) -> Iterator[Lab]:
+    """A lab, whose processes end with it."""
+    made = Lab(where)
     made.now -= 60
     yield made
     for process in made.started:
@@ -274,6 +281,143 @@ def test_a_logrotate_that_holds_the_lock_for_hours_is_found(lab: Lab) -> None:
         go_on.touch()
     assert holder.wait(20) == 0
     assert "state-locked" not in lab.codes()
+
+
+# What an operator reads at three in the morning
+
+
+@dataclass(frozen=True)
+class Night:
+    """A broken configuration, what logrotate's exit status is, and the check's first and next."""
+
+    stanza: tuple[str, ...]
+    """Lines, glob first; LOG stands for the log directory."""
+    status: int
+    first: str
+    next: str
+    more: Callable[[Lab], object] = lambda lab: None
+    kept: tuple[str, ...] = ()
+    """What is in the log directory after three rotations; not asked if empty."""
+
+
+def another_stanza(lab: Lab) -> None:
+    lab.drop_in("more", "LOG/app/*.log {\n daily\n}\n")
+    lab.log("app/b.log", size=500)
+
+
+def group_writable(lab: Lab) -> None:
+    (lab.logs / "app").chmod(0o775)
+    os.chown(lab.logs / "app", 65534, 65534)
+
+
+def no_schedule(lab: Lab) -> None:
+    lab.script.unlink()
+
+
+def open_for_overwriting(lab: Lab) -> None:
+    (lab.logs / "app/app.log").unlink()
+    lab.writer(lab.logs / "app/app.log", "overwrite")
+
+
+NIGHTS = {
+    "a su that may not write": Night(
+        ("LOG/app/app.log", "daily", "su nobody nogroup"), 1,
+        "CRITICAL - LOG/app/app.log (1000B) cannot be rotated: `su nobody nogroup` may not write "
+        "there, it is root:root, mode 0755 (ETC/app:1)",
+        "ls -ld LOG/app",
+    ),
+    "a su without a group": Night(
+        ("LOG/app/app.log", "daily", "su nobody"), 1,
+        "CRITICAL - LOG/app/app.log (1000B) will not be rotated: ETC/app:3: `su` without a group, "
+        "and logrotate drops the stanza",
+        "sed -n 3p ETC/app; logrotate -d MAIN",
+    ),
+    "a directory of the application's group": Night(
+        ("LOG/app/app.log", "daily"), 1,
+        "CRITICAL - LOG/app/app.log (1000B) is refused by logrotate: its directory is writable "
+        "for group nogroup (mode 0775) and the stanza has no `su` (ETC/app:1)",
+        "ls -ld LOG/app # then perhaps `su nobody nogroup` in the stanza at ETC/app:1",
+        group_writable,
+    ),
+    "no endscript": Night(
+        ("LOG/app/app.log", "daily", "postrotate", "true"), 1,
+        "CRITICAL - LOG/app/app.log (1000B) will not be rotated: ETC/app:3: postrotate without "
+        "endscript, and the rest of the file is lost",
+        "sed -n 3p ETC/app; logrotate -d MAIN",
+    ),
+    "a log claimed twice": Night(
+        ("LOG/app/app.log", "daily"), 1,
+        "CRITICAL - LOG/app/b.log (500B) will not be rotated: ETC/more:1: LOG/app/app.log is "
+        "already claimed at ETC/app:1, and logrotate drops the rest of the glob",
+        "sed -n 1p ETC/more; logrotate -d MAIN",
+        another_stanza,
+    ),
+    "no such compress program": Night(
+        ("LOG/app/app.log", "daily", "rotate 3", "compress", "compresscmd /usr/bin/no-such-zstd"),
+        1,
+        "WARNING - LOG/app/app.log: `compress` at ETC/app:1 fails, there is no program "
+        "/usr/bin/no-such-zstd; of the rotated logs only the last is kept",
+        "command -v /usr/bin/no-such-zstd; grep -n compress ETC/app MAIN",
+        kept=("app.log", "app.log.1"),
+    ),
+    "a size, and nobody who runs it": Night(
+        ("LOG/app/app.log", "size 100"), 0,
+        "CRITICAL - logrotate will not run: neither a timer nor a cron job starts logrotate, the "
+        "last run was 10d ago",
+        "ls -l /etc/cron.*/*logrotate*; pgrep -a cron",
+        no_schedule,
+    ),
+    "a glob that meets its own products": Night(
+        ("LOG/app/*", "daily", "rotate 1"), 0,
+        "WARNING - LOG/app/app.log.1 is a rotated file, and LOG/app/* at ETC/app:1 rotates it "
+        "again (+2 files)",
+        "ls -l LOG/app; sed -n 1p ETC/app",
+        kept=("app.log", "app.log.1", "app.log.1.1", "app.log.1.1.1"),
+    ),
+    "copytruncate under a writer that does not append": Night(
+        ("LOG/app/app.log", "daily", "rotate 1", "copytruncate"), 0,
+        "WARNING - python[PID] writes to LOG/app/app.log without O_APPEND: after `copytruncate` "
+        "(ETC/app:1) it becomes a sparse file of the old length",
+        "ls -ls LOG/app/app.log; ps -wwfp PID",
+        open_for_overwriting,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def brief(needs: Any) -> Iterator[Lab]:
+    """A lab in a place with a short name: the next command has room for 200 bytes."""
+    needs("logrotate")
+    with tempfile.TemporaryDirectory(prefix="tw-") as place:
+        Path(place).chmod(0o755)
+        yield from working(Path(place))
+
+
+@pytest.mark.parametrize("name", NIGHTS)
+def test_an_operator_knows_what_to_do(brief: Lab, name: str) -> None:
+    night, lab = NIGHTS[name], brief
+    lab.stanza("app", *night.stanza[1:], glob=night.stanza[0])
+    lab.log("app/app.log")
+    night.more(lab)
+    for _ in range(3 if night.kept else 1):
+        ran = lab.rotate("-f")
+        assert ran.returncode == night.status, ran
+        lab.log("app/app.log")
+    assert not night.kept or tuple(sorted(os.listdir(lab.logs / "app"))) == night.kept
+    lab.now = time.time() + 5
+    if not lab.script.exists():
+        os.utime(lab.status, (lab.now - 10 * DAY,) * 2)
+    words = lab.check().output().partition(" | ")[0]
+    for place, short in (
+        (f"{lab.etc}/logrotate.d", "ETC"), (f"{lab.etc}/logrotate.conf", "MAIN"),
+        (str(lab.logs), "LOG"), *((str(one.pid), "PID") for one in lab.started),
+        (Path(sys.executable).resolve().name, "python"),
+    ):  # fmt: skip
+        words = words.replace(place, short)
+    lines = words.splitlines()
+    assert lines[0] == f"LOG_ROTATION {night.first}"
+    assert lines[-1] == f"Next: {night.next}"
+    assert any(re.match(r"\[[a-z-]+\] .*; cure: ", line) for line in lines)
 
 
 # Containers

@@ -47,12 +47,17 @@ CODES: dict[str, tuple[str, str]] = {
         "keep one; `daily` with `maxsize 100M` means both",
     ),
     "schedule-too-slow": (
-        "hourly, minutes and maxsize act only when logrotate runs, and it runs less often",
+        "hourly, minutes, size and maxsize act only when logrotate runs, and it runs less often",
         "run it more often: a drop-in with OnCalendar=hourly for logrotate.timer",
     ),
     "rotate-nothing": (
         "nobody said `rotate`: the log is deleted at rotation, since the default is 0",
         "say `rotate N`, or `rotate 0` if it is meant",
+    ),
+    "compress-missing": (
+        "the program that compresses is not there: each run fails, and overwrites the last rotated "
+        "log instead of keeping `rotate` of them",
+        "install it, or another `compresscmd`",
     ),
     "no-recursion": (
         "`**` is one level only",
@@ -90,7 +95,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "su-cannot-write": (
         "the user of `su` may not write to the log's directory",
-        "another user, or chown",
+        "name the user and group that own the directory, or chown it",
     ),
     "overdue": (
         "its turn came and a run has passed, but it was not rotated",
@@ -138,7 +143,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "no-append": (
         "a process writes without O_APPEND to a log under `copytruncate`: it becomes a sparse file",
-        "open the log for appending",
+        "let it append (>> instead of >), or drop `copytruncate` and make it reopen its log",
     ),
     "orphans": ("rotated files that no rule will ever remove", "remove them by hand"),
     "docker-unbounded": (

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import bisect
 import errno
+import functools
 import grp
 import os
 import pwd
 import re
+import shutil
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -249,7 +251,13 @@ class Host:
         except (OSError, ValueError) as error:
             gone = isinstance(error, (FileNotFoundError, ValueError))
             return turn.Parent(error=getattr(error, "strerror", "") or str(error), absent=gone)
-        return turn.Parent(stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid)
+        return turn.Parent(
+            stat.S_IMODE(seen.st_mode),
+            seen.st_uid,
+            seen.st_gid,
+            user=user_name(seen.st_uid),
+            group=group_name(seen.st_gid),
+        )
 
     def attribute(self, path: str, name: str) -> bytes:
         """An extended attribute, empty if there is none."""
@@ -268,6 +276,7 @@ class Host:
         return [name for name, directory in names if not directory]
 
 
+SYSTEM_PATH = ":/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin"
 _KINDS = {stat.S_IFREG: "file", stat.S_IFLNK: "symlink", stat.S_IFDIR: "directory"}
 
 
@@ -323,6 +332,24 @@ def state_file(candidates: Sequence[str], proc: Path, host: Host, epoch: float) 
     return StateFile(path, trouble=trouble)
 
 
+@functools.cache
+def user_name(uid: int) -> str:
+    """A user's name, or the number of one that has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+@functools.cache
+def group_name(gid: int) -> str:
+    """A group's name, or the number of one that has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
 def process_age(proc: Path, pid: int, epoch: float) -> float:
     """Seconds since a process began; 0 if it is gone.
 
@@ -373,9 +400,19 @@ def on_read_only(path: str, mounts: Sequence[str]) -> bool:
     return closed
 
 
+GZIP = "/bin/gzip"
+"""What `compress` starts unless `compresscmd` names another program."""
+
+
+def missing_programs(names: Iterable[str]) -> frozenset[str]:
+    """Those that logrotate would not find either; it looks for a bare name along $PATH."""
+    path = os.environ.get("PATH", "") + SYSTEM_PATH
+    return frozenset(name for name in names if not shutil.which(name, path=path))
+
+
 def installed() -> tuple[grammar.Version, str]:
     """The version of the installed logrotate, and the state file it was built with."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin"
+    path = os.environ.get("PATH", "") + SYSTEM_PATH
     try:
         ran = aside.run(["logrotate", "--version"], timeout=5, env={"PATH": path})
     except (FileNotFoundError, PermissionError) as error:

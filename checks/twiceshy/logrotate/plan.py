@@ -46,7 +46,8 @@ class Parent:
     gid: int = 0
     error: str = ""
     absent: bool = False
-    names: frozenset[str] = frozenset()
+    user: str = "root"
+    group: str = "root"
     blocked: str = ""
     """Why a name in it cannot be changed: read-only for logrotate's service, not writable for `su`.
     """
@@ -142,7 +143,7 @@ def decide(
                 return Decision(SKIP, "", "its directory does not exist")
             return Decision(REFUSE, "log-missing", f"its directory: {parent.error}")
         if (parent.gid != 0 and parent.mode & 0o020) or parent.mode & 0o002:
-            who = "everybody" if parent.mode & 0o002 else f"group {parent.gid}"
+            who = "everybody" if parent.mode & 0o002 else f"group {parent.group}"
             return Decision(
                 REFUSE,
                 "insecure-parent",
