@@ -586,15 +586,22 @@ def directives(seen: Seen, big: float) -> list[Fault]:
             )
         packer = settings.compresscmd or GZIP
         if settings.compress and packer in seen.no_packers and largest and not largest.log.error:
+            level, harm_done = WARNING, "each run overwrites the last rotated log"
+            if settings.delaycompress:
+                level = CRITICAL if _grows(largest.log, seen.epoch) else WARNING
+                harm_done = "the log is rotated once, and never again"
+            elif settings.dateext:
+                harm_done = "no rotated log is ever removed"
             faults.append(
                 Fault(
                     "compress-missing",
-                    WARNING,
+                    level,
                     largest.path,
-                    f"{largest.path}: `compress` at {place} fails, there is no program {packer}; "
-                    "of the rotated logs only the last is kept",
+                    f"{largest.path}: `compress` at {place} fails, there is no program {packer}: "
+                    f"{harm_done}",
                     (place.file,),
                     next=f"command -v {packer}; grep -n compress {place.file} {seen.main}",
+                    octets=largest.log.size,
                 )
             )
         if (

@@ -334,20 +334,28 @@ def test_a_size_is_void_too_when_the_schedule_is_slower_than_the_log(machine: Ma
     assert machine.codes() == {"schedule-dead": "critical"}
 
 
-def test_a_compress_program_that_is_not_there_costs_all_but_one_rotated_log(
-    machine: Machine,
+@pytest.mark.parametrize(
+    ("more", "state", "harm"),
+    [
+        ((), "warning", "each run overwrites the last rotated log"),
+        (("dateext",), "warning", "no rotated log is ever removed"),
+        (("delaycompress",), "critical", "the log is rotated once, and never again"),
+    ],
+)
+def test_a_compress_program_that_is_not_there(
+    machine: Machine, more: tuple[str, ...], state: str, harm: str
 ) -> None:
-    machine.stanza("app", "daily", "compress", "compresscmd /usr/bin/no-such-zstd")
+    machine.stanza("app", "daily", "compress", "compresscmd /usr/bin/no-such-zstd", *more)
     log = machine.log("app.log")
     check = machine.check()
-    assert machine.codes() == {"compress-missing": "warning"}
+    assert machine.codes() == {"compress-missing": state}
     assert check.findings[0].text == (
         f"{log}: `compress` at {machine.etc}/logrotate.d/app:1 fails, there is no program "
-        "/usr/bin/no-such-zstd; of the rotated logs only the last is kept"
+        f"/usr/bin/no-such-zstd: {harm}"
     )
-    machine.stanza("app", "daily", "compress", "compresscmd gzip")
+    machine.stanza("app", "daily", "compress", "compresscmd gzip", *more)
     assert machine.codes() == {}
-    machine.stanza("app", "daily", "compresscmd /usr/bin/no-such-zstd")
+    machine.stanza("app", "daily", "compresscmd /usr/bin/no-such-zstd", *more)
     assert machine.codes() == {}
 
 

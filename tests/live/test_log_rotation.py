@@ -356,7 +356,7 @@ NIGHTS = {
         ("LOG/app/app.log", "daily", "rotate 3", "compress", "compresscmd /usr/bin/no-such-zstd"),
         1,
         "WARNING - LOG/app/app.log: `compress` at ETC/app:1 fails, there is no program "
-        "/usr/bin/no-such-zstd; of the rotated logs only the last is kept",
+        "/usr/bin/no-such-zstd: each run overwrites the last rotated log",
         "command -v /usr/bin/no-such-zstd; grep -n compress ETC/app MAIN",
         kept=("app.log", "app.log.1"),
     ),
@@ -418,6 +418,18 @@ def test_an_operator_knows_what_to_do(brief: Lab, name: str) -> None:
     assert lines[0] == f"LOG_ROTATION {night.first}"
     assert lines[-1] == f"Next: {night.next}"
     assert any(re.match(r"\[[a-z-]+\] .*; cure: ", line) for line in lines)
+
+
+def test_without_its_compress_program_delaycompress_ends_the_rotation(lab: Lab) -> None:
+    lab.stanza("app", "daily", "compress", "delaycompress", "compresscmd /usr/bin/no-such-zstd")
+    log = lab.log("app.log")
+    assert lab.rotate("-f").returncode == 0
+    assert log.stat().st_size == 0
+    log.write_text("first night\n")
+    assert lab.rotate("-f").returncode == 1
+    assert lab.rotate("-f").returncode == 1
+    assert log.read_text() == "first night\n"
+    assert lab.seen() == {"compress-missing": "critical"}
 
 
 # Containers
