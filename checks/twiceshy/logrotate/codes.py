@@ -55,8 +55,8 @@ CODES: dict[str, tuple[str, str]] = {
         "say `rotate N`, or `rotate 0` if it is meant",
     ),
     "compress-missing": (
-        "the program that compresses is not there: each run fails, and with `delaycompress` the log "
-        "is not rotated any more",
+        "the program that compresses is not there: each run fails, and under `delaycompress` "
+        "the log is not rotated any more",
         "install it, or another `compresscmd`",
     ),
     "no-recursion": (
