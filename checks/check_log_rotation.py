@@ -52,8 +52,7 @@ from typing import Any
 from twiceshy import deadline, history, limits, units, verdict
 from twiceshy import options as opt
 from twiceshy.history import History, Stamp
-from twiceshy.logrotate import access, grammar, state
-from twiceshy.logrotate import glob as shell
+from twiceshy.logrotate import grammar
 from twiceshy.logrotate import plan as turn
 from twiceshy.logrotate.codes import CODES
 from twiceshy.logrotate.host import (
@@ -63,8 +62,6 @@ from twiceshy.logrotate.host import (
     StateFile,
     installed,
     missing_programs,
-    on_read_only,
-    read_only_mounts,
     state_file,
 )
 from twiceshy.logrotate.others import (
@@ -78,27 +75,18 @@ from twiceshy.logrotate.others import (
     strays,
 )
 from twiceshy.logrotate.schedule import Schedule, schedule
+from twiceshy.logrotate.turns import (
+    Turn,
+    ctime,
+    missed_by_recursion,
+    rotated_copies,
+    turns_of,
+)
 from twiceshy.logrotate.writers import Open, Writers, writers
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
 from twiceshy.verdict import Finding, Measure, Report, safe
 
 # What is seen
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One log of one stanza, with what logrotate would do about it now."""
-
-    stanza: grammar.Stanza
-    path: str
-    log: turn.Log
-    parent: turn.Parent
-    decision: turn.Decision
-    entry: state.Entry | None
-    rotated: tuple[tuple[str, int | None], ...] = ()
-    """Its rotated copies, full paths, with their numbers."""
-    proof: float = 0.0
-    """ctime of the youngest of them; 0 if there is none, -1 if it was not looked for."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +148,7 @@ def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
         raise CheckError(f"not allowed to read {safe(args.config)}; run with sudo")
     stanzas = () if reading.stops else reading.stanzas
     claimed = {path for stanza in stanzas for path in stanza.files}
-    rotated, rotated_all = _rotated(stanzas, host)
+    rotated, rotated_all = rotated_copies(stanzas, host)
     truncated = {
         path
         for stanza in stanzas
@@ -186,7 +174,7 @@ def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
             )
         ]
     memory = state_file(candidates, places.proc, host, epoch)
-    turns = _turns(stanzas, host, memory, found, places, epoch, version, rotated)
+    turns = turns_of(stanzas, host, memory, found, places, epoch, version, rotated)
     lost = {}
     for problem in reading.problems:
         for path in problem.files:
@@ -214,7 +202,7 @@ def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
         journal(places),
         dict(host.unseen),
         written,
-        _deeper(stanzas, claimed),
+        missed_by_recursion(stanzas, claimed),
         epoch,
         walked,
         missing_programs(
@@ -225,131 +213,6 @@ def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
             }
         ),
     )
-
-
-def _rotated(
-    stanzas: Sequence[grammar.Stanza], host: Host
-) -> tuple[dict[str, tuple[tuple[str, int | None], ...]], set[str]]:
-    """The rotated copies of every log, and all of them as one set."""
-    by_log: dict[str, tuple[tuple[str, int | None], ...]] = {}
-    every: set[str] = set()
-    names: dict[str, list[str]] = {}
-    for stanza in stanzas:
-        for path in stanza.files:
-            folder = turn.rotated_directory(path, stanza.settings)
-            if folder not in names:
-                with deadline.doing(f"listing {folder}"):
-                    names[folder] = host.sorted_names(folder)
-            found = turn.siblings(path, stanza.settings, names[folder])
-            if found:
-                by_log[path] = tuple((f"{folder}/{name}", number) for name, number in found)
-                every.update(one for one, _ in by_log[path])
-    return by_log, every
-
-
-def _turns(
-    stanzas: Sequence[grammar.Stanza],
-    host: Host,
-    memory: StateFile,
-    found: Schedule,
-    places: Places,
-    epoch: float,
-    version: grammar.Version,
-    rotated: Mapping[str, tuple[tuple[str, int | None], ...]],
-) -> list[Turn]:
-    mounts = read_only_mounts(places.proc)
-    now = datetime.fromtimestamp(epoch)
-    parents: dict[tuple[str, int | None, int | None], turn.Parent | None] = {}
-    turns: list[Turn] = []
-    for stanza in stanzas:
-        settings = stanza.settings
-        mine: list[Turn] = []
-        for path in stanza.files:
-            folder = os.path.dirname(path) or "/"
-            key = (
-                (folder, settings.su_uid, settings.su_gid) if settings.su else (folder, None, None)
-            )
-            if key not in parents:
-                parent = host.parent(folder)
-                if parent is not None and not parent.error:
-                    parent = replace(
-                        parent, blocked=_blocked(host, folder, parent, settings, found, mounts)
-                    )
-                parents[key] = parent
-            above = parents[key]
-            log = host.log(path)
-            if log is None or above is None:
-                continue
-            entry = memory.known.entries.get(path)
-            decision = turn.decide(stanza, log, above, entry, now, epoch, version)
-            copies = rotated.get(path, ())
-            proof = -1.0
-            if entry is not None and not entry.placeholder and not log.error:
-                proof = max((_ctime(name) for name, _ in copies), default=0.0)
-            mine.append(Turn(stanza, path, log, above, decision, entry, copies, proof))
-        if settings.sharedscripts and len(mine) == len(stanza.files):
-            decisions = turn.together(stanza, [one.decision for one in mine])
-            mine = [
-                one if one.decision is decision else replace(one, decision=decision)
-                for one, decision in zip(mine, decisions)
-            ]
-        turns += mine
-    return turns
-
-
-def _ctime(path: str) -> float:
-    try:
-        return os.lstat(path).st_ctime
-    except OSError:
-        return 0.0
-
-
-def _blocked(
-    host: Host,
-    folder: str,
-    parent: turn.Parent,
-    settings: grammar.Settings,
-    found: Schedule,
-    mounts: Sequence[str],
-) -> str:
-    """Why logrotate will fail to rename or create anything in a directory."""
-    if on_read_only(folder, mounts):
-        return "it is on a file system that is mounted read-only"
-
-    def longest(paths: Sequence[str]) -> int:
-        return max(
-            (len(one) for one in paths if (folder + "/").startswith(one.rstrip("/") + "/")),
-            default=-1,
-        )
-
-    if longest(found.read_only) > longest(found.writable):
-        return "logrotate.service may not write there (ProtectSystem=, ProtectHome= or PrivateTmp=)"
-    uid, gid = settings.su_uid, settings.su_gid
-    if settings.su and uid and gid is not None:
-        acl = host.attribute(folder, access.ATTRIBUTE)
-        if not access.may_rename(parent.mode, parent.uid, parent.gid, acl, uid, gid):
-            owner = f"{parent.user}:{parent.group}, mode {parent.mode:04o}"
-            return f"`su {settings.su_user}` may not write there, it is {owner}"
-    return ""
-
-
-def _deeper(stanzas: Sequence[grammar.Stanza], claimed: set[str]) -> dict[str, tuple[str, ...]]:
-    """For `**`, which logrotate reads as `*`: the logs above and below that it misses."""
-    missed: dict[str, tuple[str, ...]] = {}
-    for stanza in stanzas:
-        for one in stanza.globs:
-            head, star, tail = one.partition("/**/")
-            if not star or shell.has_magic(head) or "/" in tail:
-                continue
-            found: list[str] = []
-            for folder, _, names in os.walk(head):
-                found += [f"{folder}/{name}" for name in names if shell.matches(tail, name)]
-                if len(found) > 1000:
-                    break
-            left = tuple(path for path in found if path not in claimed)
-            if left:
-                missed[one] = left
-    return missed
 
 
 # What it means
@@ -1057,7 +920,7 @@ def aftermath(seen: Seen, big: float) -> list[Fault]:
         who = f"{safe(one.command)}[{one.pid}]"
         if one.path in copies:
             owner = copies[one.path]
-            rotated_at = owner.entry.when.timestamp() if owner.entry else _ctime(one.path) - 1
+            rotated_at = owner.entry.when.timestamp() if owner.entry else ctime(one.path) - 1
             # A reload may come seconds later; a minute of grace is for slow ones.
             if one.mtime > rotated_at + 300 and seen.epoch - one.mtime < 3600 and one.octets:
                 faults.append(

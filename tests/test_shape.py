@@ -19,7 +19,7 @@ HEAVY = {"psutil", "requests", "docker", "yaml", "matplotlib", "numpy"}
 SUBJECTS = ("supervisors", "monitors", "logrotate")
 # Format parsers: text in, values out. Beside them, these few of their package ask the host.
 PURE = ("twiceshy/logrotate/", "twiceshy/config/")
-ASKING = {f"logrotate/{name}.py" for name in ("host", "others", "schedule", "writers")}
+ASKING = {f"logrotate/{name}.py" for name in ("host", "others", "schedule", "turns", "writers")}
 FORBIDDEN_IN_PURE = {"subprocess", "socket", "sqlite3", "urllib", "http", "requests", "docker"}
 
 
