@@ -562,98 +562,53 @@ def _refusal(one: Turn, seen: Seen, memory: Memory, claimed: set[str]) -> Fault 
     if not (decision.code or one.parent.blocked or one.stanza.settings.dateext):
         return None
     grows = _grows(log, seen.epoch)
-    size = _size(one.path, log.size, memory, seen.epoch)
-    also = (place.file,)
+    named = f"{one.path} ({_size(one.path, log.size, memory, seen.epoch)})"
+    folder = os.path.dirname(one.path)
     by_hand = f"logrotate -d {seen.main}"
+    harm = CRITICAL if grows else WARNING
+
+    def fault(code: str, level: State, text: str, following: str) -> Fault:
+        return Fault(code, level, one.path, text, (place.file,), (), following, log.size)
+
     if decision.code in ("insecure-parent", "sharedscripts-blocked"):
         if log.error or log.kind != "file":
-            level, words = OK, one.path
-        else:
-            level, words = (CRITICAL if grows else WARNING), f"{one.path} ({size})"
-        following = by_hand
+            harm, named = OK, one.path
         if decision.code == "insecure-parent":
-            following = (
-                f"ls -ld {os.path.dirname(one.path)}   # then perhaps "
-                f"`su {one.parent.user} {one.parent.group}` in the stanza at {place}"
+            by_hand = (
+                f"ls -ld {folder}   # then perhaps `su {one.parent.user} {one.parent.group}` "
+                f"in the stanza at {place}"
             )
-        return Fault(
-            decision.code,
-            level,
-            one.path,
-            f"{words} is refused by logrotate: {decision.reason} ({place})",
-            also,
-            (),
-            following,
-            log.size,
-        )
+        text = f"{named} is refused by logrotate: {decision.reason} ({place})"
+        return fault(decision.code, harm, text, by_hand)
     if decision.code == "log-missing":
-        return Fault(
-            "log-missing",
-            WARNING,
-            one.path,
-            f"{one.path}: {decision.reason}, and {place} has no `missingok`: every run fails",
-            also,
-            (),
-            by_hand,
-        )
+        text = f"{one.path}: {decision.reason}, and {place} has no `missingok`: every run fails"
+        return fault("log-missing", WARNING, text, by_hand)
     if decision.code == "log-symlink":
         real = os.path.realpath(one.path)
         if real in claimed or not os.path.exists(real):
             return None
-        return Fault(
-            decision.code,
-            WARNING,
-            one.path,
-            f"{one.path}: {decision.reason} ({place})",
-            also,
-            (),
-            f"readlink -f {one.path}",
-        )
+        text = f"{one.path}: {decision.reason} ({place})"
+        return fault("log-symlink", WARNING, text, f"readlink -f {one.path}")
     if decision.code == "log-hardlink":
-        return Fault(
-            decision.code,
-            WARNING,
-            one.path,
-            f"{one.path} ({size}): {decision.reason} ({place})",
-            also,
-            (),
-            f"find {os.path.dirname(one.path)} -samefile {one.path}",
-            log.size,
-        )
+        text = f"{named}: {decision.reason} ({place})"
+        return fault("log-hardlink", WARNING, text, f"find {folder} -samefile {one.path}")
     if log.error or log.kind != "file":
         return None
     if one.parent.blocked:
-        code, following = "read-only", f"findmnt -T {os.path.dirname(one.path)}"
+        code, following = "read-only", f"findmnt -T {folder}"
         if one.parent.blocked.startswith("`su"):
-            code, following = "su-cannot-write", f"ls -ld {os.path.dirname(one.path)}"
+            code, following = "su-cannot-write", f"ls -ld {folder}"
         elif "service" in one.parent.blocked:
             following = "systemctl cat logrotate.service"
-        return Fault(
-            code,
-            CRITICAL if grows else WARNING,
-            one.path,
-            f"{one.path} ({size}) cannot be rotated: {one.parent.blocked} ({place})",
-            also,
-            (),
-            following,
-            log.size,
-        )
+        text = f"{named} cannot be rotated: {one.parent.blocked} ({place})"
+        return fault(code, harm, text, following)
     if decision.outcome == turn.ROTATE and one.stanza.settings.dateext:
         target = turn.destination(one.path, one.stanza.settings, seen.now)
         again = one.stanza.settings.criterion == "size" or one.stanza.settings.maxsize
         if target and again and os.path.lexists(target):
-            often = seen.schedule.interval < DAY
-            return Fault(
-                "destination-exists",
-                CRITICAL if often and grows else WARNING,
-                one.path,
-                f"{one.path} ({size}) cannot be rotated again today: {target} exists already "
-                f"({place})",
-                also,
-                (),
-                f"ls -l {target}",
-                log.size,
-            )
+            level = harm if seen.schedule.interval < DAY else WARNING
+            text = f"{named} cannot be rotated again today: {target} exists already ({place})"
+            return fault("destination-exists", level, text, f"ls -l {target}")
     return None
 
 
