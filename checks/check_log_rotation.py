@@ -320,7 +320,7 @@ def configuration(seen: Seen, memory: Memory) -> list[Fault]:
                     WARNING,
                     file,
                     f"{file} looks like a left-over, and is read as configuration",
-                    next=f"rm {file}",
+                    next=f"head {file}",
                 )
             )
     return faults
@@ -369,7 +369,8 @@ def _loss(problem: grammar.Problem, seen: Seen, memory: Memory) -> list[Fault]:
     test = f"logrotate -d {seen.main}"
     following = f"sed -n {max(1, problem.place.line)}p {problem.place.file}; {test}"
     if problem.code in ("config-writable", "config-owner"):
-        following = f"chown root {problem.place.file}; chmod 0644 {problem.place.file}"
+        # Its scripts will run as root: whoever wrote them first.
+        following = f"ls -l {problem.place.file}   # read it, then chown root, chmod 0644"
     more = tuple(
         f"not rotated: {path} ({_size(path, log.size, memory, seen.epoch)})"
         for path, log in logs[1:6]

@@ -104,9 +104,12 @@ def two(machine: Machine, one: str, other: str, **logs: int) -> None:
 
 
 def test_a_group_writable_drop_in_is_ignored_although_the_status_is_0(machine: Machine) -> None:
-    machine.drop_in("app", "LOG/app.log {\n daily\n}\n", mode=0o664)
+    path = machine.drop_in("app", "LOG/app.log {\n daily\n}\n", mode=0o664)
     machine.log("app.log")
     assert machine.codes() == {"config-writable": "critical"}
+    # Not a chmod to paste: others may have written scripts into it that root would run.
+    following = machine.check().findings[0].next
+    assert following == f"ls -l {path}   # read it, then chown root, chmod 0644"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -9,11 +9,11 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "config-writable": (
         "a configuration file that group or others may write is ignored as a whole",
-        "chmod 0644 FILE",
+        "read it, since its scripts run as root, then chmod 0644 FILE",
     ),
     "config-owner": (
         "a configuration file that does not belong to root is ignored",
-        "chown root FILE",
+        "read it, since its scripts run as root, then chown root FILE",
     ),
     "config-missing": (
         "an included file or directory is not there",
