@@ -695,11 +695,13 @@ def test_a_deleted_log_that_is_still_written_to_is_critical(
     machine.stanza("app", "daily", "missingok")
     path = machine.log("app.log", size=BIG)
     keeps_open.append(path.open("ab"))
+    # On a fragmented file system its map takes a block more.
+    held = path.stat().st_blocks * 512
     path.unlink()
     check = machine.check()
     assert machine.codes() == {"deleted-held": "critical"}
     assert "deleted: 200MiB that du does not show" in check.findings[0].text
-    assert f"deleted_held={BIG}B" in check.output()
+    assert f"deleted_held={held}B" in check.output()
 
 
 def test_deleted_files_elsewhere_are_nobody_s_logs(
