@@ -10,8 +10,8 @@ Learned from: "Production Outages - Part 1" (2014): a library flooded the log of
   players while log rotation was misconfigured; the disks filled, and technicians were sent out with
   USB sticks.
 Reads: /etc/logrotate.conf and what it includes, logrotate's state file, the log directories, the
-  schedule (systemd timer, cron, anacron, periodic), /proc, journald.conf, and the Docker engine's
-  API if it may. Root sees all; for others it says what it could not see (`unseen`).
+  schedule (systemd timer, cron, anacron, periodic), /proc, journald.conf, and the API of Docker or
+  Podman if it may. Root sees all; for others it says what it could not see (`unseen`).
 Remembers: sizes of the logs in trouble and when each log's turn came, for rates and for proof.
 Says:
   OK        every log that grows has a rule, the rule works, and the schedule is alive
@@ -19,7 +19,8 @@ Says:
             run, a growing log without any rule, an orphan; no run for longer than -w
   CRITICAL  a log that exists and grows is not or will not be rotated, a process keeps filling a
             deleted or rotated file, the schedule is dead, or no run for longer than -c
-  UNKNOWN   nothing to read, or parts that our rights hide (silence with --ignore unseen)
+  UNKNOWN   nothing to read, or parts that our rights hide (silence with --ignore unseen), or an
+            engine that does not answer: an outage, but check_container_restarts' to tell
 Measures:
   covered        -  logs with a stanza
   uncovered      -  big growing logs without one
@@ -27,7 +28,7 @@ Measures:
   lost           -  globs of stanzas that logrotate drops
   deleted_held   B  bytes in deleted logs that a process keeps open
   run_age        s  since the last completed run
-  unbounded      B  bytes in logs of Docker containers without a limit
+  unbounded      B  bytes in logs of containers without a limit
 Examples:
   check_log_rotation
   check_log_rotation --explain /var/log/nginx/access.log
@@ -38,952 +39,54 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import errno
 import fnmatch
 import gc
-import grp
 import os
-import pwd
 import re
-import stat
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from twiceshy import aside, deadline, history, limits, units, verdict
+from twiceshy import deadline, history, limits, units, verdict
 from twiceshy import options as opt
 from twiceshy.history import History, Stamp
-from twiceshy.logrotate import glob as shell
-from twiceshy.logrotate import grammar, state
+from twiceshy.logrotate import grammar
 from twiceshy.logrotate import plan as turn
+from twiceshy.logrotate.codes import CODES
+from twiceshy.logrotate.host import (
+    GZIP,
+    Host,
+    Places,
+    StateFile,
+    installed,
+    missing_programs,
+    state_file,
+)
+from twiceshy.logrotate.others import (
+    NOT_LOGS,
+    Engine,
+    Journal,
+    Stray,
+    container_logs,
+    journal,
+    rotates_itself,
+    strays,
+)
+from twiceshy.logrotate.schedule import Schedule, schedule
+from twiceshy.logrotate.turns import (
+    Turn,
+    ctime,
+    missed_by_recursion,
+    rotated_copies,
+    turns_of,
+)
+from twiceshy.logrotate.writers import Open, Writers, writers
 from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
 from twiceshy.verdict import Finding, Measure, Report, safe
 
 # What is seen
-
-
-class Host:
-    """This machine's files and users, asked and never changed: grammar.World in earnest."""
-
-    def __init__(self, home: str = "/root", root_uid: int = 0) -> None:
-        self.unseen: dict[str, str] = {}
-        """What our rights did not let us see: path to what was wanted of it."""
-        self._home = home
-        self._listed: dict[str, list[tuple[str, bool]] | OSError] = {}
-        self._absent = False
-        self._root_uid = root_uid
-        self._root = os.geteuid() == root_uid
-
-    def home(self) -> str:
-        return self._home
-
-    def denied(self, path: str, wanted: str) -> bool:
-        """Whether a refusal is ours alone, since logrotate runs as root; it is noted then."""
-        if self._root:
-            return False
-        self.unseen[path] = wanted
-        return True
-
-    def source(self, path: str) -> grammar.Source:
-        try:
-            seen = os.stat(path)
-            mode = seen.st_mode
-            if stat.S_ISDIR(mode):
-                return grammar.Source("directory")
-            # A pipe would block here for ever, as it blocks logrotate.
-            if not stat.S_ISREG(mode):
-                return grammar.Source("other")
-            text = b""
-            if seen.st_size <= 0xFFFFFF:
-                with open(path, "rb") as file:
-                    text = file.read(0xFFFFFF + 1)
-            owner = 0 if seen.st_uid == self._root_uid else seen.st_uid
-            return grammar.Source("file", "", stat.S_IMODE(mode), owner, seen.st_size, text)
-        except PermissionError as error:
-            if self.denied(path, "configuration"):
-                return grammar.Source("other")
-            return grammar.Source("", os.strerror(error.errno or 0))
-        except OSError as error:
-            return grammar.Source("", os.strerror(error.errno or 0))
-
-    def names(self, path: str) -> Sequence[str] | str:
-        try:
-            return os.listdir(path)
-        except PermissionError as error:
-            return () if self.denied(path, "configuration") else str(error.strerror)
-        except OSError as error:
-            return str(error.strerror)
-
-    def listed(self, path: str) -> list[tuple[str, bool]] | OSError:
-        """Names in a directory, each with whether it is a directory itself."""
-        known = self._listed.get(path)
-        if known is None:
-            try:
-                with os.scandir(path or "/") as entries:
-                    known = [(one.name, one.is_dir(follow_symlinks=False)) for one in entries]
-            except OSError as error:
-                known = error
-            except ValueError as error:
-                known = OSError(errno.ENOENT, str(error))
-            self._listed[path] = known
-        return known
-
-    def matches(self, pattern: str) -> grammar.Matches:
-        given = pattern
-        if pattern.startswith("~"):
-            head, slash, tail = pattern.partition("/")
-            pattern = (self._home if head == "~" else os.path.expanduser(head)) + slash + tail
-        if not shell.has_magic(pattern):
-            there = pattern if os.path.lexists(pattern) else given
-            return grammar.Matches(() if self.is_directory(pattern) else (there,))
-        found: list[tuple[str, bool]] = []
-        self._absent = False
-        error = self._walk("", pattern.split("/"), 0, found)
-        if error:
-            return grammar.Matches((), error)
-        if not found:
-            return grammar.Matches(
-                () if self.is_directory(given) else (given,), absent=self._absent
-            )
-        return grammar.Matches(
-            sorted((path for path, directory in found if not directory), key=os.fsencode),
-            absent=self._absent,
-        )
-
-    def is_directory(self, path: str) -> bool:
-        try:
-            return stat.S_ISDIR(os.lstat(path).st_mode)
-        except (OSError, ValueError):
-            return False
-
-    def _walk(
-        self, prefix: str, parts: Sequence[str], at: int, found: list[tuple[str, bool]]
-    ) -> str:
-        start = at
-        while at < len(parts) and not shell.has_magic(parts[at]):
-            at += 1
-        literal = "/".join(parts[start:at])
-        if start > 0:
-            literal = prefix + ("/" + literal if at > start else "")
-        if at == len(parts):
-            try:
-                seen = os.lstat(literal)
-                found.append((literal, stat.S_ISDIR(seen.st_mode)))
-            except (OSError, ValueError):
-                pass
-            return ""
-        names = self.listed(literal)
-        if isinstance(names, OSError):
-            if names.errno in (errno.ENOENT, errno.ENOTDIR):
-                self._absent |= names.errno == errno.ENOENT
-                return ""
-            if names.errno == errno.EACCES and self.denied(literal, "logs"):
-                return ""
-            return os.strerror(names.errno or 0)
-        fits = shell.compiled(parts[at]).fullmatch
-        last = at == len(parts) - 1
-        for name, directory in names:
-            if fits(name):
-                if last:
-                    found.append((f"{literal}/{name}", directory))
-                else:
-                    error = self._walk(f"{literal}/{name}", parts, at + 1, found)
-                    if error:
-                        return error
-        return ""
-
-    def directory(self, path: str) -> grammar.Directory:
-        try:
-            return grammar.Directory(os.stat(path).st_dev)
-        except PermissionError as error:
-            if self.denied(path, "logs"):
-                return grammar.Directory(0)
-            return grammar.Directory(0, str(error.strerror))
-        except (OSError, ValueError) as error:
-            return grammar.Directory(
-                0,
-                getattr(error, "strerror", "") or str(error),
-                isinstance(error, FileNotFoundError),
-            )
-
-    def uid(self, name: str) -> int | None:
-        try:
-            if name.startswith("#"):
-                return pwd.getpwuid(int(name[1:])).pw_uid
-            return pwd.getpwnam(name).pw_uid
-        except (KeyError, ValueError, OverflowError):
-            return None
-
-    def gid(self, name: str) -> int | None:
-        try:
-            if name.startswith("#"):
-                return grp.getgrgid(int(name[1:])).gr_gid
-            return grp.getgrnam(name).gr_gid
-        except (KeyError, ValueError, OverflowError):
-            return None
-
-    def log(self, path: str) -> turn.Log | None:
-        """A log by lstat; None if only our rights hide it."""
-        try:
-            seen = os.lstat(path)
-        except PermissionError as error:
-            if self.denied(path, "logs"):
-                return None
-            return turn.Log(error=str(error.strerror))
-        except (OSError, ValueError) as error:
-            gone = isinstance(error, (FileNotFoundError, ValueError))
-            return turn.Log(
-                error=os.strerror(getattr(error, "errno", 0) or errno.ENOENT), absent=gone
-            )
-        return turn.Log(
-            _KINDS.get(stat.S_IFMT(seen.st_mode), "other"),
-            seen.st_size,
-            seen.st_nlink,
-            seen.st_mtime,
-            seen.st_ctime,
-            (seen.st_dev, seen.st_ino),
-            seen.st_blocks * 512,
-        )
-
-    def parent(self, path: str) -> turn.Parent | None:
-        """The directory of a log; None if only our rights hide it."""
-        try:
-            seen = os.stat(path)
-        except PermissionError as error:
-            if self.denied(path, "logs"):
-                return None
-            return turn.Parent(error=str(error.strerror))
-        except (OSError, ValueError) as error:
-            gone = isinstance(error, (FileNotFoundError, ValueError))
-            return turn.Parent(error=getattr(error, "strerror", "") or str(error), absent=gone)
-        return turn.Parent(stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid)
-
-    def sorted_names(self, path: str) -> list[str]:
-        """The names in a directory of rotated logs; empty if it cannot be listed."""
-        names = self.listed(path)
-        if isinstance(names, OSError):
-            if names.errno == errno.EACCES:
-                self.denied(path, "logs")
-            return []
-        return sorted(name for name, directory in names if not directory)
-
-
-_KINDS = {stat.S_IFREG: "file", stat.S_IFLNK: "symlink", stat.S_IFDIR: "directory"}
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where this host keeps things; a test has a host of its own."""
-
-    root: Path = Path("/")
-    """Above etc, run, usr/lib and var/lib, for the schedule, the state file and journald."""
-    proc: Path = Path("/proc")
-    root_uid: int = 0
-    """Who is root there."""
-
-    def at(self, path: str) -> Path:
-        return self.root / path.lstrip("/")
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """What starts logrotate."""
-
-    name: str = ""
-    """The timer, the cron script or the crontab; empty if nothing was found."""
-    interval: float = 86400.0
-    dead: str = ""
-    """Why it will not start it again."""
-    failed: str = ""
-    """How the last run ended, if badly."""
-    last_status: int = 0
-    state_files: tuple[str, ...] = ()
-    """Named on logrotate's command line there."""
-    read_only: tuple[str, ...] = ()
-    """Directories that the unit's hardening makes read-only or hides."""
-    writable: tuple[str, ...] = ()
-    note: str = ""
-
-
-def _unit_lines(places: Places, unit: str) -> tuple[str, list[str]]:
-    """Where a unit's file lies, and its lines with those of its drop-ins, in systemd's order."""
-    where = ""
-    lines: list[str] = []
-    folders = (
-        "etc/systemd/system",
-        "run/systemd/system",
-        "usr/lib/systemd/system",
-        "lib/systemd/system",
-    )
-    for folder in folders:
-        path = places.root / folder / unit
-        if os.path.lexists(path):
-            where = str(path)
-            if os.path.islink(path) and os.readlink(path) == "/dev/null":
-                return where, ["masked"]
-            lines = _text(path).splitlines()
-            break
-    drop_ins: dict[str, Path] = {}
-    for folder in reversed(folders):
-        for path in sorted((places.root / folder / f"{unit}.d").glob("*.conf")):
-            drop_ins[path.name] = path
-    for name in sorted(drop_ins):
-        lines += _text(drop_ins[name]).splitlines()
-    return where, lines
-
-
-def _text(path: Path, most: int = 1 << 20) -> str:
-    """A regular file's text, empty if there is none or it may not be read."""
-    try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
-            return file.read(most).decode("utf-8", "replace")
-    except OSError:
-        return ""
-
-
-def _set(lines: Iterable[str], key: str) -> list[str]:
-    """The values of a unit's list setting; an empty one resets it."""
-    values: list[str] = []
-    for line in lines:
-        name, equals, value = line.strip().partition("=")
-        if equals and name.strip() == key:
-            values = [*values, value.strip()] if value.strip() else []
-    return values
-
-
-_CALENDAR = {
-    "minutely": 60.0,
-    "hourly": 3600.0,
-    "daily": 86400.0,
-    "weekly": 604800.0,
-    "monthly": 2592000.0,
-}
-
-
-def _calendar(values: Sequence[str]) -> float:
-    """The interval of OnCalendar= lines, roughly: between runs of a list of times, the mean."""
-    seconds = [_CALENDAR[one] for one in values if one in _CALENDAR]
-    for one in values:
-        if one in _CALENDAR:
-            continue
-        time = one.split()[-1]
-        if re.match(r"^\*:\*", time):
-            seconds.append(60.0)
-        elif step := re.match(r"^\*:\d+/(\d+)", time):
-            seconds.append(60.0 * int(step[1]))
-        elif time.startswith("*:"):
-            seconds.append(3600.0)
-        elif step := re.match(r"^\d+/(\d+):", time):
-            seconds.append(3600.0 * int(step[1]))
-        elif "," in time.partition(":")[0]:
-            seconds.append(86400.0 / len(time.partition(":")[0].split(",")))
-        else:
-            seconds.append(
-                604800.0 if re.match(r"(?i)^(mon|tue|wed|thu|fri|sat|sun)\b", one) else 86400.0
-            )
-    return min(seconds, default=86400.0) / max(1, len([s for s in seconds if s >= 86400.0]))
-
-
-def _hardening(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a service may not write, and the exceptions."""
-    closed: list[str] = []
-    protect = (_set(lines, "ProtectSystem") or [""])[-1]
-    if protect in ("yes", "true", "1", "on", "full", "strict"):
-        closed += ["/usr", "/boot", "/efi"]
-    if protect in ("full", "strict"):
-        closed += ["/etc"]
-    if protect == "strict":
-        closed += ["/"]
-    if (_set(lines, "ProtectHome") or [""])[-1] in ("yes", "true", "1", "on", "read-only", "tmpfs"):
-        closed += ["/home", "/root", "/run/user"]
-    if (_set(lines, "PrivateTmp") or [""])[-1] in ("yes", "true", "1", "on"):
-        closed += ["/tmp", "/var/tmp"]
-    for key in ("ReadOnlyPaths", "InaccessiblePaths", "ReadOnlyDirectories"):
-        closed += [word.lstrip("-+") for value in _set(lines, key) for word in value.split()]
-    opened = [
-        word.lstrip("-+")
-        for key in ("ReadWritePaths", "ReadWriteDirectories", "LogsDirectory", "StateDirectory")
-        for value in _set(lines, key)
-        for word in value.split()
-    ]
-    return tuple(closed), tuple(one if one.startswith("/") else f"/var/log/{one}" for one in opened)
-
-
-def _state_option(text: str) -> tuple[str, ...]:
-    """State files named by -s or --state on a command line."""
-    return tuple(
-        found[1]
-        for found in re.finditer(r"logrotate\b[^\n;|&]*?\s(?:-s|--state)[ =]?([^\s\"']+)", text)
-    )
-
-
-def schedule(places: Places, commands: frozenset[str]) -> Schedule:
-    """What will start logrotate next; `commands` are the names of the running programs."""
-    systemd = places.at("run/systemd/system").is_dir()
-    cron = bool(commands & {"cron", "crond", "cronie", "fcron", "bcron", "dcron", "systemd-cron"})
-    if systemd:
-        timer, lines = _unit_lines(places, "logrotate.timer")
-        if timer:
-            return _timer(places, timer, lines)
-    found: list[Schedule] = []
-    for folder, interval in (
-        ("etc/periodic/15min", 900.0),
-        ("etc/cron.hourly", 3600.0),
-        ("etc/periodic/hourly", 3600.0),
-        ("etc/cron.daily", 86400.0),
-        ("etc/periodic/daily", 86400.0),
-        ("etc/cron.weekly", 604800.0),
-    ):
-        for script in sorted(places.at(folder).glob("*logrotate*")):
-            found.append(_script(places, script, interval, systemd, cron, commands))
-    for table in _crontabs(places):
-        text = "\n".join(
-            line for line in _text(table).splitlines() if not line.lstrip().startswith("#")
-        )
-        for line in text.splitlines():
-            if re.search(r"(^|[\s/])logrotate\b", line) and "=" not in line.split()[0]:
-                dead = "" if cron else "no cron daemon is running"
-                found.append(
-                    Schedule(
-                        str(table), _cron_interval(line), dead, state_files=_state_option(line)
-                    )
-                )
-    alive = [one for one in found if not one.dead]
-    if alive:
-        return min(alive, key=lambda one: one.interval)
-    if found:
-        return found[0]
-    return Schedule(dead="neither a timer nor a cron job starts logrotate")
-
-
-def _timer(places: Places, timer: str, lines: list[str]) -> Schedule:
-    dead = ""
-    wants = places.at("etc/systemd/system/timers.target.wants/logrotate.timer")
-    if lines == ["masked"]:
-        dead = f"logrotate.timer is masked ({timer} -> /dev/null)"
-    elif not os.path.lexists(wants):
-        others = places.at("etc/systemd/system").glob("*.wants/logrotate.timer")
-        if not any(others):
-            dead = "logrotate.timer is not enabled"
-    _, service = _unit_lines(places, "logrotate.service")
-    if service == ["masked"]:
-        dead = "logrotate.service is masked"
-    if dead and places.at("etc/cron.daily/logrotate").exists():
-        dead += ", and /etc/cron.daily/logrotate does nothing under systemd"
-    failed, status = "", 0
-    if places.root == Path("/"):
-        dead, failed, status = _asked(dead)
-    closed, opened = _hardening(service)
-    return Schedule(
-        "logrotate.timer",
-        _calendar(_set(lines, "OnCalendar")),
-        dead,
-        failed,
-        status,
-        _state_option("\n".join(_set(service, "ExecStart"))),
-        closed,
-        opened,
-        "ConditionACPower=true: not on battery" if "ConditionACPower=true" in service else "",
-    )
-
-
-def _asked(dead: str) -> tuple[str, str, int]:
-    """What systemd itself says of timer and service, if it answers."""
-    try:
-        ran = aside.run(
-            [
-                "systemctl",
-                "show",
-                "logrotate.timer",
-                "logrotate.service",
-                "-p",
-                "Id,ActiveState,Result,ExecMainStatus,UnitFileState",
-            ],
-            timeout=3,
-        )
-    except (OSError, aside.NoAnswer):
-        return dead, "", 0
-    units_: dict[str, dict[str, str]] = {}
-    for block in ran.stdout.split("\n\n"):
-        pairs = dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)
-        units_[pairs.get("Id", "")] = pairs
-    timer, service = units_.get("logrotate.timer", {}), units_.get("logrotate.service", {})
-    if timer and timer.get("ActiveState") not in ("active", None) and not dead:
-        dead = f"logrotate.timer is {timer['ActiveState']}"
-    if timer.get("ActiveState") == "active" and dead.startswith("logrotate.timer is not enabled"):
-        dead = "logrotate.timer is not enabled: it will not start after the next boot"
-    status = int(service.get("ExecMainStatus") or 0)
-    if service.get("Result") not in ("success", None, ""):
-        return dead, f"{service['Result']}, exit status {status}", status
-    return dead, "", 0
-
-
-def _script(
-    places: Places,
-    script: Path,
-    interval: float,
-    systemd: bool,
-    cron: bool,
-    commands: frozenset[str],
-) -> Schedule:
-    text = _text(script)
-    dead = ""
-    if not os.access(script, os.X_OK):
-        dead = f"{script} is not executable"
-    elif not re.fullmatch(r"[A-Za-z0-9_-]+", script.name):
-        dead = f"run-parts passes over {script}: a dot in its name"
-    elif systemd and "/run/systemd/system" in text:
-        dead = f"{script} does nothing under systemd, and there is no logrotate.timer"
-    elif not cron and not commands & {"anacron"} and not _anacron(places, commands):
-        dead = "no cron daemon is running"
-    return Schedule(str(script), interval, dead, state_files=_state_option(text))
-
-
-def _anacron(places: Places, commands: frozenset[str]) -> bool:
-    """Whether a timer of systemd starts anacron."""
-    return places.at("etc/anacrontab").exists() and (
-        places.at("run/systemd/system").is_dir()
-        and os.path.lexists(places.at("etc/systemd/system/timers.target.wants/anacron.timer"))
-    )
-
-
-def _crontabs(places: Places) -> list[Path]:
-    tables = [places.at("etc/crontab"), places.at("etc/anacrontab")]
-    tables += sorted(places.at("etc/cron.d").glob("*"))
-    tables += [places.at(one) for one in ("var/spool/cron/crontabs/root", "var/spool/cron/root")]
-    try:
-        return [one for one in tables if one.is_file()]
-    except OSError:
-        return []
-
-
-def _cron_interval(line: str) -> float:
-    fields = line.split()
-    if fields[0].startswith("@"):
-        return {"@hourly": 3600.0, "@weekly": 604800.0, "@monthly": 2592000.0}.get(
-            fields[0], 86400.0
-        )
-    if len(fields) < 5:
-        return 86400.0
-    minute, hour = fields[0], fields[1]
-    if hour == "*":
-        step = re.fullmatch(r"\*/(\d+)", minute)
-        return 60.0 * int(step[1]) if step else 60.0 if minute == "*" else 3600.0
-    step = re.fullmatch(r"\*/(\d+)", hour)
-    if step:
-        return 3600.0 * int(step[1])
-    if "," in hour:
-        return 86400.0 / len(hour.split(","))
-    return 86400.0 if fields[4] == "*" and fields[2] == "*" else 604800.0
-
-
-@dataclass(frozen=True)
-class StateFile:
-    """logrotate's memory, as found."""
-
-    path: str = ""
-    known: state.State = field(default_factory=state.State)
-    written: float | None = None
-    """mtime: the end of the last run that came to its end."""
-    readable: bool = True
-    trouble: str = ""
-    """Why logrotate cannot use it: exit status 3, nothing is rotated."""
-    locked_by: int = 0
-    inode: int = 0
-
-
-def state_file(candidates: Sequence[str], proc: Path, host: Host) -> StateFile:
-    """The first state file that exists, or else the first place where one would be."""
-    for path in candidates:
-        try:
-            seen = os.stat(path)
-        except PermissionError:
-            host.denied(path, "state file")
-            return StateFile(path, readable=False)
-        except OSError:
-            continue
-        if stat.S_ISDIR(seen.st_mode):
-            return StateFile(path, trouble="it is a directory")
-        if not stat.S_ISREG(seen.st_mode):
-            return StateFile(
-                path, written=None, trouble="" if path == "/dev/null" else "not a regular file"
-            )
-        known, readable = state.State(), True
-        try:
-            with open(path, "rb") as file:
-                known = state.parse(file.read(64 << 20))
-        except PermissionError:
-            readable = False
-            host.denied(path, "state file")
-        except OSError as error:
-            return StateFile(path, trouble=str(error.strerror), written=seen.st_mtime)
-        return StateFile(
-            path, known, seen.st_mtime, readable, "", _locked_by(proc, seen), seen.st_ino
-        )
-    path = candidates[0]
-    folder = os.path.dirname(path)
-    trouble = ""
-    if not os.path.isdir(folder):
-        trouble = f"its directory {folder} does not exist"
-    return StateFile(path, trouble=trouble)
-
-
-def _locked_by(proc: Path, seen: os.stat_result) -> int:
-    """The process that holds a lock on the state file, from /proc/locks."""
-    device = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
-    for line in _text(proc / "locks").splitlines():
-        fields = line.split()
-        if "->" not in fields and len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == device:
-            return int(fields[4]) if fields[4].isdigit() else -1
-    return 0
-
-
-@dataclass(frozen=True)
-class Open:
-    """A log that a process holds open for writing."""
-
-    pid: int
-    command: str
-    path: str
-    inode: tuple[int, int]
-    octets: int
-    """Allocated, not apparent: a truncated log may be sparse."""
-    size: int
-    mtime: float
-    append: bool
-    deleted: bool
-
-
-@dataclass(frozen=True)
-class Writers:
-    """One pass over /proc."""
-
-    opened: tuple[Open, ...] = ()
-    seen: int = 0
-    total: int = 0
-    commands: frozenset[str] = frozenset()
-
-
-def writers(proc: Path, wanted: frozenset[str], folders: Sequence[str]) -> Writers:
-    """Who writes to one of the `wanted` paths, or to a deleted file below `folders`.
-
-    psutil cannot tell: it drops deleted files. Four microseconds a descriptor; stat only hits.
-    """
-    prefixes = tuple(folder.rstrip("/") + "/" for folder in folders)
-    opened: list[Open] = []
-    seen = total = 0
-    commands = set()
-    readlink = os.readlink
-    with deadline.doing(f"reading the open files in {proc}"):
-        try:
-            pids = [name for name in os.listdir(proc) if name.isdigit()]
-        except OSError as error:
-            raise CheckError(f"{proc} cannot be read: {error.strerror}") from error
-        for pid in pids:
-            command = _text(proc / pid / "comm", 64).strip()
-            commands.add(command)
-            try:
-                handle = os.open(f"{proc}/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
-            except PermissionError:
-                if _text(proc / pid / "cmdline", 64):
-                    total += 1
-                continue
-            except OSError:
-                continue
-            total += 1
-            try:
-                names = os.listdir(handle)
-            except PermissionError:
-                os.close(handle)
-                continue
-            except OSError:
-                names = []
-            seen += 1
-            for name in names:
-                try:
-                    link = readlink(name, dir_fd=handle)
-                except OSError:
-                    continue
-                if link in wanted:
-                    deleted = False
-                elif link.endswith(" (deleted)") and link.startswith(prefixes):
-                    deleted, link = True, link[:-10]
-                else:
-                    continue
-                hit = _opened(proc, pid, name, command, link, deleted)
-                if hit is not None:
-                    opened.append(hit)
-            os.close(handle)
-    unique = {(one.pid, one.inode): one for one in opened}
-    return Writers(tuple(unique.values()), seen, total, frozenset(commands))
-
-
-def _opened(proc: Path, pid: str, name: str, command: str, path: str, deleted: bool) -> Open | None:
-    try:
-        seen = os.stat(f"{proc}/{pid}/fd/{name}")
-        flags_line = re.search(r"flags:\s*([0-7]+)", _text(proc / pid / "fdinfo" / name))
-    except OSError:
-        return None
-    if flags_line is None:
-        return None
-    flags = int(flags_line[1], 8)
-    if not stat.S_ISREG(seen.st_mode) or flags & os.O_ACCMODE == os.O_RDONLY:
-        return None
-    if deleted and seen.st_nlink:
-        return None
-    if not deleted:
-        # Within a container the same path is another file.
-        try:
-            here = os.stat(path)
-        except OSError:
-            return None
-        if (here.st_dev, here.st_ino) != (seen.st_dev, seen.st_ino):
-            return None
-    return Open(
-        int(pid),
-        command,
-        path,
-        (seen.st_dev, seen.st_ino),
-        seen.st_blocks * 512,
-        seen.st_size,
-        seen.st_mtime,
-        bool(flags & os.O_APPEND),
-        deleted,
-    )
-
-
-@dataclass(frozen=True)
-class Stray:
-    """A big file below a log directory that no stanza claims."""
-
-    path: str
-    octets: int
-    mtime: float
-
-
-_NOT_LOGS = re.compile(
-    r"(\.(gz|bz2|xz|zst|lz4|Z|zip|tgz|journal|journal~|db|sqlite|pid|lock|rrd|wsp)$)"
-    r"|(^|/)(lastlog|faillog|tallylog|sa\d\d?(\d{6})?|sar\d\d)$"
-)
-
-
-def strays(
-    folders: Sequence[str],
-    big: float,
-    claimed: frozenset[str] | set[str],
-    host: Host,
-    most: int = 300_000,
-) -> tuple[list[Stray], bool]:
-    """Big files without a stanza, and whether everything was walked."""
-    found: list[Stray] = []
-    queue = list(folders)
-    count = 0
-    visited: set[tuple[int, int]] = set()
-    while queue:
-        folder = queue.pop()
-        with deadline.doing(f"looking for logs in {folder}"):
-            try:
-                about = os.stat(folder)
-                if (about.st_dev, about.st_ino) in visited:
-                    continue
-                visited.add((about.st_dev, about.st_ino))
-                entries = list(os.scandir(folder))
-            except PermissionError:
-                host.denied(folder, "logs")
-                continue
-            except OSError:
-                continue
-            for entry in entries:
-                count += 1
-                if count > most:
-                    return found, False
-                if entry.is_symlink():
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    if not (entry.name == "journal" and folder.endswith("/log")):
-                        queue.append(entry.path)
-                    continue
-                if entry.path in claimed or _NOT_LOGS.search(entry.path):
-                    continue
-                try:
-                    seen = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue
-                if seen.st_blocks * 512 >= big and stat.S_ISREG(seen.st_mode):
-                    found.append(Stray(entry.path, seen.st_blocks * 512, seen.st_mtime))
-    return found, True
-
-
-@dataclass(frozen=True)
-class Container:
-    """A container's log, as the engine keeps it."""
-
-    name: str
-    driver: str
-    limited: bool
-    octets: int | None
-    path: str = ""
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What the Docker engine says about logs; `error` if it may not be asked."""
-
-    containers: tuple[Container, ...] = ()
-    limited_by_default: bool = False
-    error: str = ""
-
-
-def docker_logs(places: Places, wanted: bool | None, host: Host) -> Engine | None:
-    """Containers and their log options; None where there is no engine."""
-    address = os.environ.get("DOCKER_HOST", "")
-    socket = "/var/run/docker.sock"
-    if wanted is False or (wanted is None and not address and not os.path.exists(socket)):
-        return None
-    if wanted is None and not address and not os.access(socket, os.R_OK | os.W_OK):
-        host.denied(socket, "logs of Docker containers")
-        return None
-    from twiceshy.plugin import require
-
-    if wanted is None:
-        try:
-            docker = require("docker", "docker")
-        except CheckError:
-            host.unseen[socket] = "logs of Docker containers (python3-docker is missing)"
-            return None
-    else:
-        docker = require("docker", "docker")
-    from requests.exceptions import RequestException
-
-    found = []
-    with deadline.doing("asking the Docker engine about logs"):
-        try:
-            client = docker.from_env(timeout=max(1.0, min(5.0, deadline.remaining() - 1)))
-            for one in client.api.containers(all=True):
-                try:
-                    about = client.api.inspect_container(one["Id"])
-                except docker.errors.NotFound:
-                    continue
-                found.append(_container(about))
-        except (docker.errors.DockerException, RequestException, OSError) as error:
-            if wanted:
-                raise CheckError(
-                    f"the Docker engine does not answer: {safe(str(error))}"
-                ) from error
-            return Engine(error=safe(str(error)))
-    default = "max-size" in _text(places.at("etc/docker/daemon.json"))
-    return Engine(tuple(found), default)
-
-
-def _container(about: Mapping[str, Any]) -> Container:
-    config = (about.get("HostConfig") or {}).get("LogConfig") or {}
-    driver = config.get("Type") or ""
-    path = about.get("LogPath") or ""
-    octets = None
-    if path:
-        octets = 0
-        number = 0
-        while True:
-            try:
-                octets += os.stat(path + (f".{number}" if number else "")).st_blocks * 512
-            except PermissionError:
-                octets = None
-                break
-            except OSError:
-                break
-            number += 1
-    limited = driver != "json-file" or "max-size" in (config.get("Config") or {})
-    return Container(str(about.get("Name") or "").lstrip("/"), driver, limited, octets, path)
-
-
-@dataclass(frozen=True)
-class Journal:
-    """The limits of journald, and what is outside of them."""
-
-    limit: float | None = None
-    limit_text: str = ""
-    place: str = ""
-    filesystem: float = 0.0
-    foreign: tuple[tuple[str, int], ...] = ()
-
-
-def journal(places: Places) -> Journal:
-    limit, text, place = None, "", ""
-    files = [places.at("usr/lib/systemd/journald.conf"), places.at("etc/systemd/journald.conf")]
-    for folder in ("usr/lib/systemd", "run/systemd", "etc/systemd"):
-        files += sorted((places.root / folder / "journald.conf.d").glob("*.conf"))
-    for file in files:
-        for line in _text(file).splitlines():
-            found = re.match(r"\s*SystemMaxUse\s*=\s*(\S*)", line)
-            if found:
-                text, place = found[1], str(file)
-    if text:
-        number = re.fullmatch(r"(\d+)([KMGTPE]?)", text)
-        limit = float(number[1]) * 1024 ** (" KMGTPE".index(number[2] or " ")) if number else None
-    journals = places.at("var/log/journal")
-    size = 0.0
-    foreign = []
-    own = _text(places.at("etc/machine-id")).strip()
-    try:
-        about = os.statvfs(journals)
-        size = about.f_blocks * about.f_frsize
-        for name in os.listdir(journals):
-            if re.fullmatch(r"[0-9a-f]{32}", name) and name != own:
-                octets = 0
-                for entry in os.scandir(journals / name):
-                    octets += entry.stat(follow_symlinks=False).st_blocks * 512
-                foreign.append((str(journals / name), octets))
-    except OSError:
-        pass
-    return Journal(limit, text, place, size, tuple(foreign))
-
-
-def read_only_mounts(proc: Path) -> tuple[str, ...]:
-    """Mount points that are read-only now, and their writable descendants do not count."""
-    closed = []
-    for line in _text(proc / "self" / "mountinfo", 1 << 22).splitlines():
-        fields = line.split()
-        if len(fields) > 6:
-            options = fields[5].split(",")
-            closed.append(
-                (
-                    fields[4].replace("\\040", " "),
-                    "ro" in options or " ro," in line.partition(" - ")[2],
-                )
-            )
-    return tuple(point + ("" if ro else "\0") for point, ro in closed)
-
-
-def on_read_only(path: str, mounts: Sequence[str]) -> bool:
-    """Whether the longest mount point above `path` is read-only."""
-    best, closed = "", False
-    for one in mounts:
-        writable = one.endswith("\0")
-        point = one.rstrip("\0")
-        if (path + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best):
-            best, closed = point, not writable
-    return closed
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One log of one stanza, with what logrotate would do about it now."""
-
-    stanza: grammar.Stanza
-    path: str
-    log: turn.Log
-    parent: turn.Parent
-    decision: turn.Decision
-    entry: state.Entry | None
-    rotated: tuple[tuple[str, int | None], ...] = ()
-    """Its rotated copies, full paths, with their numbers."""
-    proof: float = 0.0
-    """ctime of the youngest of them; 0 if there is none, -1 if it was not looked for."""
 
 
 @dataclass(frozen=True)
@@ -1008,6 +111,8 @@ class Seen:
     """For globs with **: the logs that people think it meets."""
     epoch: float
     walked_all: bool = True
+    no_packers: frozenset[str] = frozenset()
+    """Programs that `compress` needs and that are not there."""
 
     @property
     def main(self) -> str:
@@ -1021,26 +126,6 @@ class Seen:
     @property
     def run_age(self) -> float | None:
         return None if self.state.written is None else max(0.0, self.epoch - self.state.written)
-
-
-def installed() -> tuple[grammar.Version, str]:
-    """The version of the installed logrotate, and the state file it was built with."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin"
-    try:
-        ran = aside.run(["logrotate", "--version"], timeout=5, env={"PATH": path})
-    except (FileNotFoundError, PermissionError) as error:
-        raise CheckError(
-            "logrotate is not installed; to judge its configuration all the same give "
-            "--logrotate-version"
-        ) from error
-    except aside.NoAnswer as error:
-        raise CheckError(str(error)) from error
-    said = ran.stdout + ran.stderr
-    try:
-        found = re.search(r"Default state file path:\s*(\S+)", said)
-        return grammar.version(said), found[1] if found else ""
-    except ValueError as error:
-        raise CheckError(f"`logrotate --version` says no version: {safe(said)}") from error
 
 
 def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
@@ -1063,14 +148,14 @@ def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
         raise CheckError(f"not allowed to read {safe(args.config)}; run with sudo")
     stanzas = () if reading.stops else reading.stanzas
     claimed = {path for stanza in stanzas for path in stanza.files}
-    rotated, rotated_all = _rotated(stanzas, host)
+    rotated, rotated_all = rotated_copies(stanzas, host)
     truncated = {
         path
         for stanza in stanzas
         if stanza.settings.copytruncate or stanza.settings.copy
         for path in stanza.files
     }
-    plain = {path for path in rotated_all if not _NOT_LOGS.search(path)} - claimed
+    plain = {path for path in rotated_all if not NOT_LOGS.search(path)} - claimed
     parents = {os.path.dirname(path) for path in claimed}
     writing = writers(
         places.proc, frozenset(truncated | plain), sorted({*args.log_dir, *parents} - {"", "/"})
@@ -1088,8 +173,8 @@ def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
                 "/var/lib/misc/logrotate.status",
             )
         ]
-    memory = state_file(candidates, places.proc, host)
-    turns = _turns(stanzas, host, memory, found, places, epoch, version, rotated)
+    memory = state_file(candidates, places.proc, host, epoch)
+    turns = turns_of(stanzas, host, memory, found, places, epoch, version, rotated)
     lost = {}
     for problem in reading.problems:
         for path in problem.files:
@@ -1113,142 +198,21 @@ def look_around(args: argparse.Namespace, places: Places, epoch: float) -> Seen:
         found,
         writing,
         tuple(big),
-        docker_logs(places, args.docker, host),
+        container_logs(places, args.docker, host),
         journal(places),
         dict(host.unseen),
         written,
-        _deeper(stanzas, claimed),
+        missed_by_recursion(stanzas, claimed),
         epoch,
         walked,
+        missing_programs(
+            {
+                one.settings.compresscmd or GZIP
+                for one in stanzas
+                if one.settings.compress and one.files
+            }
+        ),
     )
-
-
-def _rotated(
-    stanzas: Sequence[grammar.Stanza], host: Host
-) -> tuple[dict[str, tuple[tuple[str, int | None], ...]], set[str]]:
-    """The rotated copies of every log, and all of them as one set."""
-    by_log: dict[str, tuple[tuple[str, int | None], ...]] = {}
-    every: set[str] = set()
-    names: dict[str, list[str]] = {}
-    for stanza in stanzas:
-        for path in stanza.files:
-            folder = turn.rotated_directory(path, stanza.settings)
-            if folder not in names:
-                with deadline.doing(f"listing {folder}"):
-                    names[folder] = host.sorted_names(folder)
-            found = turn.siblings(path, stanza.settings, names[folder])
-            if found:
-                by_log[path] = tuple((f"{folder}/{name}", number) for name, number in found)
-                every.update(one for one, _ in by_log[path])
-    return by_log, every
-
-
-def _turns(
-    stanzas: Sequence[grammar.Stanza],
-    host: Host,
-    memory: StateFile,
-    found: Schedule,
-    places: Places,
-    epoch: float,
-    version: grammar.Version,
-    rotated: Mapping[str, tuple[tuple[str, int | None], ...]],
-) -> list[Turn]:
-    mounts = read_only_mounts(places.proc)
-    now = datetime.fromtimestamp(epoch)
-    parents: dict[tuple[str, int | None, int | None], turn.Parent | None] = {}
-    turns: list[Turn] = []
-    for stanza in stanzas:
-        settings = stanza.settings
-        mine: list[Turn] = []
-        for path in stanza.files:
-            folder = os.path.dirname(path) or "/"
-            key = (
-                (folder, settings.su_uid, settings.su_gid) if settings.su else (folder, None, None)
-            )
-            if key not in parents:
-                parent = host.parent(folder)
-                if parent is not None and not parent.error:
-                    parent = replace(
-                        parent, blocked=_blocked(folder, parent, settings, found, mounts)
-                    )
-                parents[key] = parent
-            above = parents[key]
-            log = host.log(path)
-            if log is None or above is None:
-                continue
-            entry = memory.known.entries.get(path)
-            decision = turn.decide(stanza, log, above, entry, now, epoch, version)
-            copies = rotated.get(path, ())
-            proof = -1.0
-            if entry is not None and not entry.placeholder and not log.error:
-                proof = max((_ctime(name) for name, _ in copies), default=0.0)
-            mine.append(Turn(stanza, path, log, above, decision, entry, copies, proof))
-        if settings.sharedscripts and len(mine) == len(stanza.files):
-            decisions = turn.together(stanza, [one.decision for one in mine])
-            mine = [
-                one if one.decision is decision else replace(one, decision=decision)
-                for one, decision in zip(mine, decisions)
-            ]
-        turns += mine
-    return turns
-
-
-def _ctime(path: str) -> float:
-    try:
-        return os.lstat(path).st_ctime
-    except OSError:
-        return 0.0
-
-
-def _blocked(
-    folder: str,
-    parent: turn.Parent,
-    settings: grammar.Settings,
-    found: Schedule,
-    mounts: Sequence[str],
-) -> str:
-    """Why logrotate will fail to rename or create anything in a directory."""
-    if on_read_only(folder, mounts):
-        return "it is on a file system that is mounted read-only"
-
-    def longest(paths: Sequence[str]) -> int:
-        return max(
-            (len(one) for one in paths if (folder + "/").startswith(one.rstrip("/") + "/")),
-            default=-1,
-        )
-
-    if longest(found.read_only) > longest(found.writable):
-        return "logrotate.service may not write there (ProtectSystem=, ProtectHome= or PrivateTmp=)"
-    if settings.su and settings.su_uid not in (0, None):
-        if settings.su_uid == parent.uid:
-            bits = parent.mode >> 6
-        elif settings.su_gid == parent.gid:
-            bits = parent.mode >> 3
-        else:
-            bits = parent.mode
-        if bits & 0o3 != 0o3:
-            owner = f"mode {parent.mode:04o}, uid {parent.uid}, gid {parent.gid}"
-            return f"`su {settings.su_user}` may not write there ({owner})"
-    return ""
-
-
-def _deeper(stanzas: Sequence[grammar.Stanza], claimed: set[str]) -> dict[str, tuple[str, ...]]:
-    """For `**`, which logrotate reads as `*`: the logs above and below that it misses."""
-    missed: dict[str, tuple[str, ...]] = {}
-    for stanza in stanzas:
-        for one in stanza.globs:
-            head, star, tail = one.partition("/**/")
-            if not star or shell.has_magic(head) or "/" in tail:
-                continue
-            found: list[str] = []
-            for folder, _, names in os.walk(head):
-                found += [f"{folder}/{name}" for name in names if shell.matches(tail, name)]
-                if len(found) > 1000:
-                    break
-            left = tuple(path for path in found if path not in claimed)
-            if left:
-                missed[one] = left
-    return missed
 
 
 # What it means
@@ -1257,155 +221,6 @@ DAY = 86400.0
 GROWS_WITHIN = 7 * DAY
 SLACK = 3 * 3600.0
 
-CODES: dict[str, tuple[str, str]] = {
-    "config-error": (
-        "logrotate cannot read a line and drops its stanza, the rest of the file, or the whole run",
-        "mend the line; comments stand on lines of their own; sizes end in k, M or G",
-    ),
-    "config-writable": (
-        "a configuration file that group or others may write is ignored as a whole",
-        "chmod 0644 FILE",
-    ),
-    "config-owner": (
-        "a configuration file that does not belong to root is ignored",
-        "chown root FILE",
-    ),
-    "config-missing": (
-        "an included file or directory is not there",
-        "create it, or drop the include",
-    ),
-    "config-duplicate": (
-        "a log is claimed twice: the second glob loses this log and all that follow it",
-        "claim each log once, or `ignoreduplicates` in the first stanza (3.21 and later)",
-    ),
-    "config-taboo": (
-        "the file's name is on the taboo list (.bak, .disabled, .dpkg-old ...): it is not read",
-        "rename it, or remove it",
-    ),
-    "config-stray": (
-        "an editor's or package manager's left-over is read as configuration",
-        "remove it, or move it out of the directory",
-    ),
-    "config-leak": (
-        "a directive outside of any stanza in an included file holds for all files read later",
-        "move it into the stanza",
-    ),
-    "config-unclosed": ("the last } is missing; it works by accident", "add it"),
-    "config-trailing": ("text after a } is ignored", "begin a new line"),
-    "directive-unknown": (
-        "a misspelt directive is ignored, with exit status 0",
-        "correct the word",
-    ),
-    "directive-value": ("a directive without its value is ignored", "give the value"),
-    "directive-overridden": (
-        "of several criteria in a stanza only the last counts",
-        "keep one; `daily` with `maxsize 100M` means both",
-    ),
-    "schedule-too-slow": (
-        "hourly, minutes and maxsize act only when logrotate runs, and it runs less often",
-        "run it more often: a drop-in with OnCalendar=hourly for logrotate.timer",
-    ),
-    "rotate-nothing": (
-        "nobody said `rotate`: the log is deleted at rotation, since the default is 0",
-        "say `rotate N`, or `rotate 0` if it is meant",
-    ),
-    "no-recursion": (
-        "`**` is one level only",
-        "name each level: /var/log/app/*.log /var/log/app/*/*.log",
-    ),
-    "own-products": (
-        "a glob matches the rotated files too, and rotates them again",
-        "use *.log, or an olddir",
-    ),
-    "insecure-parent": (
-        "logrotate refuses logs in a directory that others, or a group other than root, may write",
-        "add `su USER GROUP` to the stanza, or chmod g-w the directory",
-    ),
-    "log-missing": (
-        "a log does not exist and the stanza has no `missingok`: each run fails",
-        "add `missingok`",
-    ),
-    "sharedscripts-blocked": (
-        "with `sharedscripts` one missing or refused log blocks all of the stanza",
-        "mend that log, add `missingok`, or split the stanza",
-    ),
-    "log-symlink": ("logrotate passes over symbolic links without a word", "name the file itself"),
-    "log-hardlink": (
-        "logs with several hard links are passed over without a word",
-        "`allowhardlink`",
-    ),
-    "destination-exists": (
-        "the dated name exists already: a second rotation on that day is refused, yet noted "
-        "as done",
-        "a finer `dateformat`, as -%Y%m%d-%s",
-    ),
-    "read-only": (
-        "the directory cannot be written when logrotate runs, though it may work by hand",
-        "a drop-in with ReadWritePaths= for logrotate.service, or mount it read-write",
-    ),
-    "su-cannot-write": (
-        "the user of `su` may not write to the log's directory",
-        "another user, or chown",
-    ),
-    "overdue": (
-        "its turn came and a run has passed, but it was not rotated",
-        "logrotate -v by hand tells why",
-    ),
-    "no-proof": (
-        "the state file says rotated, but no rotated file is that young: the rotation failed",
-        "logrotate -v by hand tells why",
-    ),
-    "schedule-dead": (
-        "nothing will start logrotate",
-        "systemctl enable --now logrotate.timer, or start cron",
-    ),
-    "run-old": (
-        "logrotate has not come to its end for longer than -w or -c",
-        "look at the unit or cron's mail",
-    ),
-    "run-failed": ("the last run ended with an error", "journalctl -u logrotate"),
-    "never-run": ("there is no state file: it has never run here", "start it once by hand"),
-    "state-unusable": (
-        "logrotate cannot use its state file and rotates nothing (exit status 3)",
-        "make the place",
-    ),
-    "state-locked": (
-        "another logrotate holds the state file for hours: each new one gives up",
-        "end that one",
-    ),
-    "state-corrupt": (
-        "the state file is damaged; dates are lost and periods begin anew",
-        "it heals at the next run",
-    ),
-    "state-future": ("last rotations lie in the future: the clock was wrong", "see to the clock"),
-    "state-reborn": (
-        "the state file does not outlive a restart, so no weekly or monthly turn ever comes",
-        "keep it on a volume, or rotate by size",
-    ),
-    "uncovered": ("a big log grows, and no stanza claims it", "write a stanza for it"),
-    "writer-on-rotated": (
-        "a process goes on writing to the rotated file: it was not told to reopen its log",
-        "a postrotate that makes it reopen, or `copytruncate`",
-    ),
-    "deleted-held": (
-        "a process holds a log that is deleted: the space is not free, and du does not show it",
-        "make the process reopen its log, or restart it",
-    ),
-    "no-append": (
-        "a process writes without O_APPEND to a log under `copytruncate`: it becomes a sparse file",
-        "open the log for appending",
-    ),
-    "orphans": ("rotated files that no rule will ever remove", "remove them by hand"),
-    "docker-unbounded": (
-        "a container's json-file log has no max-size; daemon.json holds only for new containers",
-        "log-opts max-size, and recreate the container",
-    ),
-    "journald-unbounded": (
-        "journald's limit does not bound: too large, or another machine's journal",
-        "lower it",
-    ),
-    "unseen": ("our rights hide a part of the picture", "run with sudo, or --ignore unseen"),
-}
 """Every stable code: cause and cure."""
 
 _RUN_WIDE = (
@@ -1466,8 +281,8 @@ def _size(path: str, size: float, memory: Memory, epoch: float) -> str:
     return words
 
 
-def _more(count: int, what: str = "logs") -> str:
-    return f" (+{count} {what})" if count > 0 else ""
+def _more(count: int, what: str = "log") -> str:
+    return f" (+{count} {what}{'s' * (count > 1)})" if count > 0 else ""
 
 
 def configuration(seen: Seen, memory: Memory) -> list[Fault]:
@@ -1505,7 +320,7 @@ def configuration(seen: Seen, memory: Memory) -> list[Fault]:
                     WARNING,
                     file,
                     f"{file} looks like a left-over, and is read as configuration",
-                    next=f"rm {file}",
+                    next=f"head {file}",
                 )
             )
     return faults
@@ -1554,7 +369,8 @@ def _loss(problem: grammar.Problem, seen: Seen, memory: Memory) -> list[Fault]:
     test = f"logrotate -d {seen.main}"
     following = f"sed -n {max(1, problem.place.line)}p {problem.place.file}; {test}"
     if problem.code in ("config-writable", "config-owner"):
-        following = f"chown root {problem.place.file}; chmod 0644 {problem.place.file}"
+        # Its scripts will run as root: whoever wrote them first.
+        following = f"ls -l {problem.place.file}   # read it, then chown root, chmod 0644"
     more = tuple(
         f"not rotated: {path} ({_size(path, log.size, memory, seen.epoch)})"
         for path, log in logs[1:6]
@@ -1607,24 +423,48 @@ def directives(seen: Seen, big: float) -> list[Fault]:
                     f"{settings.said['criterion'].line} overrides it",
                 )
             )
-        too_slow = ""
-        if settings.criterion in ("hourly", "minutes") and seen.schedule.interval > 3700:
-            too_slow = f"`{settings.criterion}`"
-            harm = largest is not None and largest.log.size >= big
-        elif settings.maxsize and seen.schedule.interval > 3700:
-            too_slow = f"`maxsize {units.say_size(settings.maxsize)}`"
-            harm = largest is not None and largest.log.size >= max(2 * settings.maxsize, big)
-        if too_slow and largest is not None:
+        too_slow, bound = "", float(settings.maxsize)
+        if settings.criterion == "size" and "criterion" in settings.said:
+            bound = bound or settings.threshold
+        if seen.schedule.interval <= 3700 or seen.schedule.dead:
+            pass
+        elif settings.criterion in ("hourly", "minutes"):
+            too_slow, bound = settings.criterion, 0
+        elif bound:
+            word = "maxsize" if settings.maxsize else "size"
+            too_slow = f"{word} {units.say_size(bound)}"
+        harm = largest is not None and largest.log.size >= max(2 * bound, big)
+        # One in thirteen of Debian's stanzas has a size, and means it as it is.
+        if too_slow and largest is not None and (harm or settings.criterion != "size"):
             faults.append(
                 Fault(
                     "schedule-too-slow",
                     WARNING if harm else OK,
                     largest.path,
-                    f"{largest.path} ({units.say_size(largest.log.size)}): {too_slow} at "
-                    f"{place} is void, "
-                    f"logrotate runs only {every}",
+                    f"{largest.path} ({units.say_size(largest.log.size)}): `{too_slow}` at "
+                    f"{place} does not hold, logrotate runs only {every}",
                     (place.file,),
                     next="systemctl edit logrotate.timer   # [Timer] OnCalendar=hourly",
+                    octets=largest.log.size,
+                )
+            )
+        packer = settings.compresscmd or GZIP
+        if settings.compress and packer in seen.no_packers and largest and not largest.log.error:
+            level, harm_done = WARNING, "each run overwrites the last rotated log"
+            if settings.delaycompress:
+                level = CRITICAL if _grows(largest.log, seen.epoch) else WARNING
+                harm_done = "the log is rotated once, and never again"
+            elif settings.dateext:
+                harm_done = "no rotated log is ever removed"
+            faults.append(
+                Fault(
+                    "compress-missing",
+                    level,
+                    largest.path,
+                    f"{largest.path}: `compress` at {place} fails, there is no program {packer}: "
+                    f"{harm_done}",
+                    (place.file,),
+                    next=f"command -v {packer}; grep -n compress {place.file} {seen.main}",
                     octets=largest.log.size,
                 )
             )
@@ -1642,6 +482,7 @@ def directives(seen: Seen, big: float) -> list[Fault]:
                     f"{largest.path}: no `rotate` at {place} or above it: the log is deleted "
                     f"at rotation",
                     (place.file,),
+                    next=f"grep -n rotate {place.file} {seen.main}",
                 )
             )
         for glob in stanza.globs:
@@ -1655,6 +496,7 @@ def directives(seen: Seen, big: float) -> list[Fault]:
                         f"{left[0]} is not met by {glob} at {place}: ** is one level "
                         f"only{_more(len(left) - 1)}",
                         (place.file, *left),
+                        next=f"ls -l {left[0]}; sed -n {place.line}p {place.file}",
                     )
                 )
         names = set(stanza.files)
@@ -1669,8 +511,9 @@ def directives(seen: Seen, big: float) -> list[Fault]:
                     products[0],
                     f"{products[0]} is a rotated file, and {stanza.pattern.strip()} at "
                     f"{place} rotates it again"
-                    f"{_more(len(products) - 1, 'files')}",
+                    f"{_more(len(products) - 1, 'file')}",
                     (place.file,),
+                    next=f"ls -l {os.path.dirname(products[0])}; sed -n {place.line}p {place.file}",
                 )
             )
     return faults
@@ -1720,93 +563,53 @@ def _refusal(one: Turn, seen: Seen, memory: Memory, claimed: set[str]) -> Fault 
     if not (decision.code or one.parent.blocked or one.stanza.settings.dateext):
         return None
     grows = _grows(log, seen.epoch)
-    size = _size(one.path, log.size, memory, seen.epoch)
-    also = (place.file,)
+    named = f"{one.path} ({_size(one.path, log.size, memory, seen.epoch)})"
+    folder = os.path.dirname(one.path)
     by_hand = f"logrotate -d {seen.main}"
+    harm = CRITICAL if grows else WARNING
+
+    def fault(code: str, level: State, text: str, following: str) -> Fault:
+        return Fault(code, level, one.path, text, (place.file,), (), following, log.size)
+
     if decision.code in ("insecure-parent", "sharedscripts-blocked"):
         if log.error or log.kind != "file":
-            level, words = OK, one.path
-        else:
-            level, words = (CRITICAL if grows else WARNING), f"{one.path} ({size})"
-        following = by_hand
+            harm, named = OK, one.path
         if decision.code == "insecure-parent":
-            following = (
-                f"ls -ld {os.path.dirname(one.path)}   # then add `su USER GROUP` at {place}"
+            by_hand = (
+                f"ls -ld {folder}   # then perhaps `su {one.parent.user} {one.parent.group}` "
+                f"in the stanza at {place}"
             )
-        return Fault(
-            decision.code,
-            level,
-            one.path,
-            f"{words} is refused by logrotate: {decision.reason} ({place})",
-            also,
-            (),
-            following,
-            log.size,
-        )
+        text = f"{named} is refused by logrotate: {decision.reason} ({place})"
+        return fault(decision.code, harm, text, by_hand)
     if decision.code == "log-missing":
-        return Fault(
-            "log-missing",
-            WARNING,
-            one.path,
-            f"{one.path}: {decision.reason}, and {place} has no `missingok`: every run fails",
-            also,
-            (),
-            by_hand,
-        )
+        text = f"{one.path}: {decision.reason}, and {place} has no `missingok`: every run fails"
+        return fault("log-missing", WARNING, text, by_hand)
     if decision.code == "log-symlink":
         real = os.path.realpath(one.path)
         if real in claimed or not os.path.exists(real):
             return None
-        return Fault(
-            decision.code,
-            WARNING,
-            one.path,
-            f"{one.path}: {decision.reason} ({place})",
-            also,
-            (),
-            f"readlink -f {one.path}",
-        )
+        text = f"{one.path}: {decision.reason} ({place})"
+        return fault("log-symlink", WARNING, text, f"readlink -f {one.path}")
     if decision.code == "log-hardlink":
-        return Fault(
-            decision.code,
-            WARNING,
-            one.path,
-            f"{one.path} ({size}): {decision.reason} ({place})",
-            also,
-            (),
-            f"find {os.path.dirname(one.path)} -samefile {one.path}",
-            log.size,
-        )
+        text = f"{named}: {decision.reason} ({place})"
+        return fault("log-hardlink", WARNING, text, f"find {folder} -samefile {one.path}")
     if log.error or log.kind != "file":
         return None
     if one.parent.blocked:
-        code = "su-cannot-write" if one.parent.blocked.startswith("`su") else "read-only"
-        return Fault(
-            code,
-            CRITICAL if grows else WARNING,
-            one.path,
-            f"{one.path} ({size}) cannot be rotated: {one.parent.blocked} ({place})",
-            also,
-            (),
-            "systemctl cat logrotate.service" if "service" in one.parent.blocked else by_hand,
-            log.size,
-        )
+        code, following = "read-only", f"findmnt -T {folder}"
+        if one.parent.blocked.startswith("`su"):
+            code, following = "su-cannot-write", f"ls -ld {folder}"
+        elif "service" in one.parent.blocked:
+            following = "systemctl cat logrotate.service"
+        text = f"{named} cannot be rotated: {one.parent.blocked} ({place})"
+        return fault(code, harm, text, following)
     if decision.outcome == turn.ROTATE and one.stanza.settings.dateext:
         target = turn.destination(one.path, one.stanza.settings, seen.now)
         again = one.stanza.settings.criterion == "size" or one.stanza.settings.maxsize
         if target and again and os.path.lexists(target):
-            often = seen.schedule.interval < DAY
-            return Fault(
-                "destination-exists",
-                CRITICAL if often and grows else WARNING,
-                one.path,
-                f"{one.path} ({size}) cannot be rotated again today: {target} exists already "
-                f"({place})",
-                also,
-                (),
-                f"ls -l {target}",
-                log.size,
-            )
+            level = harm if seen.schedule.interval < DAY else WARNING
+            text = f"{named} cannot be rotated again today: {target} exists already ({place})"
+            return fault("destination-exists", level, text, f"ls -l {target}")
     return None
 
 
@@ -1957,19 +760,18 @@ def runs(
                 next=look,
             )
         )
-    if memory.locked_by:
-        held = _process_age(memory.locked_by, seen.epoch)
-        if held > 3600:
-            faults.append(
-                Fault(
-                    "state-locked",
-                    CRITICAL,
-                    memory.path,
-                    f"nothing is rotated: {memory.path} is locked by process {memory.locked_by} "
-                    f"for {units.say_duration(held)}",
-                    next=f"ps -fp {memory.locked_by}",
-                )
+    if memory.locked_for > 3600:
+        faults.append(
+            Fault(
+                "state-locked",
+                CRITICAL,
+                memory.path,
+                f"nothing is rotated: process {memory.locked_by} has {memory.path} locked, and "
+                f"began {units.say_duration(memory.locked_for)} ago",
+                # Its child is most often the script that does not end.
+                next=f"ps -wwfp {memory.locked_by} --ppid {memory.locked_by}",
             )
+        )
     if memory.known.error:
         faults.append(
             Fault(
@@ -2002,13 +804,6 @@ def runs(
             )
         )
     return faults
-
-
-def _process_age(pid: int, epoch: float) -> float:
-    try:
-        return epoch - os.stat(f"/proc/{pid}").st_mtime
-    except OSError:
-        return 0.0
 
 
 def reborn(seen: Seen, memory: Memory, boot: str) -> list[Fault]:
@@ -2044,7 +839,7 @@ def uncovered(seen: Seen, memory: Memory) -> list[Fault]:
     names = {stray.path for stray in seen.strays}
     faults = []
     for stray in sorted(seen.strays, key=lambda one: -one.octets):
-        if seen.epoch - stray.mtime > DAY or _rotates_itself(stray, names, seen.epoch):
+        if seen.epoch - stray.mtime > DAY or rotates_itself(stray, names, seen.epoch):
             continue
         before = memory.sizes.get(stray.path)
         if before is not None and before >= stray.octets and seen.epoch - memory.at > 3600:
@@ -2064,26 +859,6 @@ def uncovered(seen: Seen, memory: Memory) -> list[Fault]:
     return faults
 
 
-def _rotates_itself(stray: Stray, names: set[str], epoch: float) -> bool:
-    """Whether the program keeps old copies itself, as log4j and logging.handlers do."""
-    folder, name = os.path.split(stray.path)
-    stem = name.rsplit(".", 1)[0] if "." in name else name
-    if re.search(r"[-.]\d+$|\d{4}-?\d{2}-?\d{2}", name):
-        return True
-    try:
-        others = os.listdir(folder)
-    except OSError:
-        return False
-    for other in others:
-        if other != name and other.startswith(stem) and re.search(r"\d", other[len(stem) :]):
-            try:
-                if epoch - os.lstat(f"{folder}/{other}").st_mtime < 40 * DAY:
-                    return True
-            except OSError:
-                continue
-    return False
-
-
 def aftermath(seen: Seen, big: float) -> list[Fault]:
     """Processes that write past the rotation, and what nobody will remove."""
     faults: list[Fault] = []
@@ -2101,7 +876,7 @@ def aftermath(seen: Seen, big: float) -> list[Fault]:
         who = f"{safe(one.command)}[{one.pid}]"
         if one.path in copies:
             owner = copies[one.path]
-            rotated_at = owner.entry.when.timestamp() if owner.entry else _ctime(one.path) - 1
+            rotated_at = owner.entry.when.timestamp() if owner.entry else ctime(one.path) - 1
             # A reload may come seconds later; a minute of grace is for slow ones.
             if one.mtime > rotated_at + 300 and seen.epoch - one.mtime < 3600 and one.octets:
                 faults.append(
@@ -2130,7 +905,7 @@ def aftermath(seen: Seen, big: float) -> list[Fault]:
                     "it becomes a sparse file of the old length",
                     (owner.stanza.place.file,),
                     (),
-                    f"grep flags /proc/{one.pid}/fdinfo/*",
+                    f"ls -ls {one.path}; ps -wwfp {one.pid}",
                     one.octets,
                 )
             )
@@ -2173,7 +948,7 @@ def _orphans(seen: Seen, big: float) -> list[Fault]:
                 stale = (
                     number > settings.start + 1
                     and not name.endswith(packed)
-                    and not _NOT_LOGS.search(name)
+                    and not NOT_LOGS.search(name)
                 )
             if stale:
                 folders.setdefault(os.path.dirname(one.path), []).append(name)
@@ -2192,7 +967,7 @@ def _orphans(seen: Seen, big: float) -> list[Fault]:
                 names[0],
                 f"{names[0]} ({units.say_size(octets)} in all) will never be removed: no rule "
                 f"counts it any more"
-                f"{_more(len(names) - 1, 'files')}",
+                f"{_more(len(names) - 1, 'file')}",
                 tuple(names[1:50]),
                 next=f"ls -lt {os.path.dirname(names[0])}",
                 octets=octets,
@@ -2201,15 +976,26 @@ def _orphans(seen: Seen, big: float) -> list[Fault]:
     return faults
 
 
-def containers(engine: Engine, big: float) -> list[Fault]:
-    """Logs of containers that nothing bounds."""
+def containers(engine: Engine, claimed: Container[str], big: float) -> list[Fault]:
+    """Logs of containers that nothing bounds.
+
+    An engine that does not answer is an outage, and check_container_restarts says so; here it only
+    hides a part of the picture, hence UNKNOWN.
+    """
     faults: list[Fault] = []
     if engine.error:
-        text = f"the Docker engine does not answer: {engine.error}"
-        faults.append(Fault("docker-unbounded", UNKNOWN, "docker", text))
+        faults.append(
+            Fault(
+                "unseen",
+                UNKNOWN,
+                engine.server,
+                f"the logs of containers are not seen: {safe(engine.error)}",
+                next=f"systemctl status {engine.server}.socket {engine.server}.service",
+            )
+        )
     late = "; daemon.json has max-size, but it holds only for containers made later"
     for one in engine.containers:
-        if one.limited:
+        if one.limited or one.path in claimed:
             continue
         octets = one.octets or 0
         level = OK
@@ -2223,11 +1009,11 @@ def containers(engine: Engine, big: float) -> list[Fault]:
                 "docker-unbounded",
                 level,
                 one.name,
-                f"container {safe(one.name)}: its json-file log{size} has no max-size"
+                f"container {safe(one.name)}: its {one.driver} log{size} has no max-size"
                 + (late if engine.limited_by_default else ""),
                 (one.path,),
                 (),
-                f"docker inspect -f '{{{{.HostConfig.LogConfig}}}}' {safe(one.name)}",
+                f"{engine.server} inspect -f '{{{{.HostConfig.LogConfig}}}}' {safe(one.name)}",
                 octets,
             )
         )
@@ -2236,7 +1022,9 @@ def containers(engine: Engine, big: float) -> list[Fault]:
 
 def other_owners(seen: Seen, big: float) -> list[Fault]:
     """Logs that are not logrotate's: containers and the journal."""
-    faults = containers(seen.engine, big) if seen.engine is not None else []
+    faults: list[Fault] = []
+    if seen.engine is not None:
+        faults += containers(seen.engine, {one.path for one in seen.turns}, big)
     kept = seen.journal
     if kept.limit is not None and kept.filesystem and kept.limit > kept.filesystem:
         faults.append(
@@ -2276,7 +1064,7 @@ def blindness(seen: Seen) -> list[Fault]:
     hidden = []
     for wanted, paths in kinds.items():
         hidden.append(
-            f"{paths[0]}{_more(len(paths) - 1, 'more')}"
+            f"{paths[0]}{f' (+{len(paths) - 1} more)' * (len(paths) > 1)}"
             if wanted == "logs"
             else f"the {wanted} {paths[0]}"
         )
@@ -2399,11 +1187,10 @@ def story(path: str, seen: Seen) -> Report:
             + f"; keeps {settings.rotate if settings.rotate >= 0 else 'all'}"
             + (f" ({settings.said['rotate']})" if "rotate" in settings.said else "")
         )
-        if entry is None:
-            hidden = "" if seen.state.readable else " (it may not be read: run with sudo)"
-            lines.append(
-                f"last rotation: not in {seen.state.path}{hidden}; the first run only notes it"
-            )
+        if not seen.state.readable:
+            lines.append(f"last rotation: unknown, {seen.state.path} may not be read: use sudo")
+        elif entry is None:
+            lines.append(f"last rotation: none is known to {seen.state.path}")
         else:
             kind = "first seen" if entry.placeholder else "last rotation"
             proof = ""
@@ -2414,7 +1201,7 @@ def story(path: str, seen: Seen) -> Report:
             elif one.proof == 0:
                 proof = "; no rotated file proves it"
             lines.append(f"{kind}: {entry.when:%Y-%m-%d %H:%M}{proof}")
-        if one.decision.due is not None:
+        if one.decision.due is not None and seen.state.readable:
             lines.append(f"next due: {one.decision.due:%Y-%m-%d %H:%M}")
         lines.append(f"rotated copies: {len(one.rotated)}")
         name = seen.schedule.name or "unknown"
@@ -2422,11 +1209,15 @@ def story(path: str, seen: Seen) -> Report:
             f"schedule: {name}, every {units.say_duration(seen.schedule.interval)}"
             + (f", dead: {seen.schedule.dead}" if seen.schedule.dead else "")
         )
-        lines.append(f"a run now would {one.decision.outcome}: {one.decision.reason}")
-    bad = mine[0].decision.error or bool(mine[0].parent.blocked)
-    why = mine[0].parent.blocked or mine[0].decision.reason
-    head = f"{path}: a run now would {mine[0].decision.outcome}: {why}"
-    return Report((Finding(WARNING if bad else OK, head, tuple(lines), code="explain"),))
+    head, level = f"a run now would {mine[0].decision.outcome}: {mine[0].decision.reason}", OK
+    if mine[0].parent.blocked:
+        head, level = f"a run now would fail: {mine[0].parent.blocked}", WARNING
+    elif mine[0].decision.error:
+        level = WARNING
+    elif not seen.state.readable and mine[0].decision.due is not None:
+        head = f"when it was rotated last is hidden: {seen.state.path} may not be read; use sudo"
+        level = UNKNOWN
+    return Report((Finding(level, f"{path}: {head}", tuple(lines), code="explain"),))
 
 
 def report(
@@ -2453,7 +1244,9 @@ def report(
         for one in problem.patterns
     }
     held = {one.inode: one.octets for one in seen.writers.opened if one.deleted}
-    engine = seen.engine.containers if seen.engine else ()
+    unbounded = None
+    if seen.engine and not seen.engine.error:
+        unbounded = sum(one.octets or 0 for one in seen.engine.containers if not one.limited)
     measures = [
         Measure("covered", covered, minimum=0),
         Measure("uncovered", sum(fault.code == "uncovered" for fault in faults), minimum=0),
@@ -2465,9 +1258,7 @@ def report(
         Measure("lost", len(lost), minimum=0),
         Measure("deleted_held", sum(held.values()), "B", minimum=0),
         Measure("run_age", seen.run_age, "s", warning, critical, 0),
-        Measure(
-            "unbounded", sum(one.octets or 0 for one in engine if not one.limited), "B", minimum=0
-        ),
+        Measure("unbounded", unbounded, "B", minimum=0),
     ]
     age = seen.run_age
     ran = f"last run {units.say_duration(age)} ago" if age is not None else "no run yet"
@@ -2504,8 +1295,8 @@ def options() -> argparse.ArgumentParser:
     )  # fmt: skip
     where.add_argument(
         "--docker", action=argparse.BooleanOptionalAction, default=None,
-        help="ask the Docker engine about the logs of containers (default: if its socket may be "
-        "used)",
+        help="ask the container engine, Docker or Podman, about logs (default: if its socket may "
+        "be used)",
     )  # fmt: skip
     opt.add_limits(
         made, warning="49h", critical="8d", unit=units.duration,

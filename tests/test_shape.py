@@ -17,8 +17,9 @@ FILES = pytest.mark.parametrize(
 )
 HEAVY = {"psutil", "requests", "docker", "yaml", "matplotlib", "numpy"}
 SUBJECTS = ("supervisors", "monitors", "logrotate")
-# Packages of format parsers: text in, values out.
+# Format parsers: text in, values out. Beside them, these few of their package ask the host.
 PURE = ("twiceshy/logrotate/", "twiceshy/config/")
+ASKING = {f"logrotate/{name}.py" for name in ("host", "others", "schedule", "turns", "writers")}
 FORBIDDEN_IN_PURE = {"subprocess", "socket", "sqlite3", "urllib", "http", "requests", "docker"}
 
 
@@ -89,7 +90,7 @@ def test_the_lower_does_not_know_the_higher(lower: str, higher: tuple[str, ...])
 
 @FILES
 def test_a_format_parser_does_no_io(file: Path) -> None:
-    if not any(part in str(file) for part in PURE):
+    if not any(part in str(file) for part in PURE) or "/".join(file.parts[-2:]) in ASKING:
         return
     parsed = tree(file)
     assert {name.split(".")[0] for name in imports(parsed)} & FORBIDDEN_IN_PURE == set()

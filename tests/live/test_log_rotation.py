@@ -6,10 +6,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Callable
@@ -17,9 +20,13 @@ from typing import Any, Callable
 import nagiosplugin
 import pytest
 
+import check_log_rotation
 import logrotate_corpus
 from conftest import ROOT
+from live.engines import Dockerd, Engine, Podman, running, wait_until
 from sides.log_rotation import DAY, Machine
+from twiceshy.logrotate import others
+from twiceshy.logrotate.host import Host, Places
 
 pytestmark = pytest.mark.live
 
@@ -85,7 +92,12 @@ class Lab(Machine):
 @pytest.fixture
 def lab(tmp_path: Path, needs: Any) -> Iterator[Lab]:
     needs("logrotate", "unshare", "mount")
-    made = Lab(tmp_path)
+    yield from working(tmp_path)
+
+
+def working(where: Path) -> Iterator[Lab]:
+    """A lab, whose processes end with it."""
+    made = Lab(where)
     made.now -= 60
     yield made
     for process in made.started:
@@ -208,6 +220,305 @@ def test_without_root_it_says_what_it_could_not_see(lab: Lab, tmp_path: Path) ->
     assert ran.returncode == 2, ran
     assert "player.log" in ran.stdout.splitlines()[0]
     assert re.search(r"UNKNOWN: saw \d+ of \d+ processes; not allowed to see", ran.stdout)
+    lab.status.chmod(0o600)
+    lab.stanza("app", "daily")
+    story = subprocess.run(
+        [*ran.args, "--explain", str(lab.log("app.log"))],
+        capture_output=True, text=True, check=False, env=lab.env(),
+    )  # fmt: skip
+    hidden = f"app.log: when it was rotated last is hidden: {lab.status} may not be read; use sudo"
+    assert story.returncode == 3, story
+    assert hidden in story.stdout
+
+
+@pytest.mark.parametrize("acl", ["", "u:nobody:rwx", "g:nogroup:rwx", "g:nogroup:rwx,m::rx"])
+def test_su_and_acls_decide_as_they_do_for_logrotate(lab: Lab, needs: Any, acl: str) -> None:
+    needs("setfacl")
+    lab.stanza("app", "daily", "su nobody nogroup", "create", glob="LOG/app/app.log")
+    log = lab.log("app/app.log")
+    os.chown(log, 65534, 65534)
+    for path in [log.parent, *log.parents]:
+        if os.stat(path).st_mode & 0o005 != 0o005 and str(path).startswith("/tmp/"):
+            path.chmod(0o755)
+    if acl:
+        subprocess.run(["setfacl", "-m", acl, log.parent], check=True)
+    expected = lab.seen()
+    lab.rotate("-f")
+    rotated = (log.parent / "app.log.1").exists()
+    assert expected == ({} if rotated else {"su-cannot-write": "critical"})
+    assert rotated == (acl in ("u:nobody:rwx", "g:nogroup:rwx"))
+
+
+def test_a_logrotate_that_holds_the_lock_for_hours_is_found(lab: Lab) -> None:
+    for name in ("stat", "locks"):
+        (lab.root / "proc" / name).symlink_to(f"/proc/{name}")
+    waiting, go_on = lab.root / "waiting", lab.root / "go-on"
+    script = f"touch {waiting}; while [ ! -e {go_on} ]; do sleep 0.1; done"
+    lab.stanza("app", "daily", "rotate 3", "postrotate", script, "endscript")
+    lab.log("app.log")
+    holder = subprocess.Popen(
+        ["logrotate", "-f", "-s", str(lab.status), str(lab.etc / "logrotate.conf")], env=lab.env()
+    )
+    lab.started.append(holder)
+    try:
+        lab.until(waiting.exists)
+        lab.process(holder.pid, "logrotate", real=holder.pid)
+        second = lab.rotate()
+        assert second.returncode == 3, second
+        assert "already locked" in second.stderr
+        assert "state-locked" not in lab.seen()
+        lab.now = time.time() + 2 * 3600
+        check = lab.check()
+        text = next(one for one in check.findings if one.code == "state-locked")
+        assert str(text.state) == "critical"
+        assert re.match(
+            rf"nothing is rotated: process {holder.pid} has {lab.status} locked, and began 2h",
+            text.text,
+        )
+        shown = subprocess.run(text.next.split(), capture_output=True, text=True, check=True)
+        assert waiting.name in shown.stdout
+    finally:
+        go_on.touch()
+    assert holder.wait(20) == 0
+    assert "state-locked" not in lab.codes()
+
+
+# What an operator reads at three in the morning
+
+
+@dataclass(frozen=True)
+class Night:
+    """A broken configuration, what logrotate's exit status is, and the check's first and next."""
+
+    stanza: tuple[str, ...]
+    """Lines, glob first; LOG stands for the log directory."""
+    status: int
+    first: str
+    next: str
+    more: Callable[[Lab], object] = lambda lab: None
+    kept: tuple[str, ...] = ()
+    """What is in the log directory after three rotations; not asked if empty."""
+
+
+def another_stanza(lab: Lab) -> None:
+    lab.drop_in("more", "LOG/app/*.log {\n daily\n}\n")
+    lab.log("app/b.log", size=500)
+
+
+def group_writable(lab: Lab) -> None:
+    (lab.logs / "app").chmod(0o775)
+    os.chown(lab.logs / "app", 65534, 65534)
+
+
+def no_schedule(lab: Lab) -> None:
+    lab.script.unlink()
+
+
+def open_for_overwriting(lab: Lab) -> None:
+    (lab.logs / "app/app.log").unlink()
+    lab.writer(lab.logs / "app/app.log", "overwrite")
+
+
+NIGHTS = {
+    "a su that may not write": Night(
+        ("LOG/app/app.log", "daily", "su nobody nogroup"), 1,
+        "CRITICAL - LOG/app/app.log (1000B) cannot be rotated: `su nobody nogroup` may not write "
+        "there, it is root:root, mode 0755 (ETC/app:1)",
+        "ls -ld LOG/app",
+    ),
+    "a su without a group": Night(
+        ("LOG/app/app.log", "daily", "su nobody"), 1,
+        "CRITICAL - LOG/app/app.log (1000B) will not be rotated: ETC/app:3: `su` without a group, "
+        "and logrotate drops the stanza",
+        "sed -n 3p ETC/app; logrotate -d MAIN",
+    ),
+    "a directory of the application's group": Night(
+        ("LOG/app/app.log", "daily"), 1,
+        "CRITICAL - LOG/app/app.log (1000B) is refused by logrotate: its directory is writable "
+        "for group nogroup (mode 0775) and the stanza has no `su` (ETC/app:1)",
+        "ls -ld LOG/app # then perhaps `su nobody nogroup` in the stanza at ETC/app:1",
+        group_writable,
+    ),
+    "no endscript": Night(
+        ("LOG/app/app.log", "daily", "postrotate", "true"), 1,
+        "CRITICAL - LOG/app/app.log (1000B) will not be rotated: ETC/app:3: postrotate without "
+        "endscript, and the rest of the file is lost",
+        "sed -n 3p ETC/app; logrotate -d MAIN",
+    ),
+    "a log claimed twice": Night(
+        ("LOG/app/app.log", "daily"), 1,
+        "CRITICAL - LOG/app/b.log (500B) will not be rotated: ETC/more:1: LOG/app/app.log is "
+        "already claimed at ETC/app:1, and logrotate drops the rest of the glob",
+        "sed -n 1p ETC/more; logrotate -d MAIN",
+        another_stanza,
+    ),
+    "no such compress program": Night(
+        ("LOG/app/app.log", "daily", "rotate 3", "compress", "compresscmd /usr/bin/no-such-zstd"),
+        1,
+        "WARNING - LOG/app/app.log: `compress` at ETC/app:1 fails, there is no program "
+        "/usr/bin/no-such-zstd: each run overwrites the last rotated log",
+        "command -v /usr/bin/no-such-zstd; grep -n compress ETC/app MAIN",
+        kept=("app.log", "app.log.1"),
+    ),
+    "a size, and nobody who runs it": Night(
+        ("LOG/app/app.log", "size 100"), 0,
+        "CRITICAL - logrotate will not run: neither a timer nor a cron job starts logrotate, the "
+        "last run was 10d ago",
+        "ls -l /etc/cron.*/*logrotate*; pgrep -a cron",
+        no_schedule,
+    ),
+    "a glob that meets its own products": Night(
+        ("LOG/app/*", "daily", "rotate 1"), 0,
+        "WARNING - LOG/app/app.log.1 is a rotated file, and LOG/app/* at ETC/app:1 rotates it "
+        "again (+2 files)",
+        "ls -l LOG/app; sed -n 1p ETC/app",
+        kept=("app.log", "app.log.1", "app.log.1.1", "app.log.1.1.1"),
+    ),
+    "copytruncate under a writer that does not append": Night(
+        ("LOG/app/app.log", "daily", "rotate 1", "copytruncate"), 0,
+        "WARNING - python[PID] writes to LOG/app/app.log without O_APPEND: after `copytruncate` "
+        "(ETC/app:1) it becomes a sparse file of the old length",
+        "ls -ls LOG/app/app.log; ps -wwfp PID",
+        open_for_overwriting,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def brief(needs: Any) -> Iterator[Lab]:
+    """A lab in a place with a short name: the next command has room for 200 bytes."""
+    needs("logrotate")
+    with tempfile.TemporaryDirectory(prefix="tw-") as place:
+        Path(place).chmod(0o755)
+        yield from working(Path(place))
+
+
+@pytest.mark.parametrize("name", NIGHTS)
+def test_an_operator_knows_what_to_do(brief: Lab, name: str) -> None:
+    night, lab = NIGHTS[name], brief
+    lab.stanza("app", *night.stanza[1:], glob=night.stanza[0])
+    lab.log("app/app.log")
+    night.more(lab)
+    for _ in range(3 if night.kept else 1):
+        ran = lab.rotate("-f")
+        assert ran.returncode == night.status, ran
+        lab.log("app/app.log")
+    assert not night.kept or tuple(sorted(os.listdir(lab.logs / "app"))) == night.kept
+    lab.now = time.time() + 5
+    if not lab.script.exists():
+        os.utime(lab.status, (lab.now - 10 * DAY,) * 2)
+    words = lab.check().output().partition(" | ")[0]
+    for place, short in (
+        (f"{lab.etc}/logrotate.d", "ETC"), (f"{lab.etc}/logrotate.conf", "MAIN"),
+        (str(lab.logs), "LOG"), *((str(one.pid), "PID") for one in lab.started),
+        (Path(sys.executable).resolve().name, "python"),
+    ):  # fmt: skip
+        words = words.replace(place, short)
+    lines = words.splitlines()
+    assert lines[0] == f"LOG_ROTATION {night.first}"
+    assert lines[-1] == f"Next: {night.next}"
+    assert any(re.match(r"\[[a-z-]+\] .*; cure: ", line) for line in lines)
+
+
+def test_without_its_compress_program_delaycompress_ends_the_rotation(lab: Lab) -> None:
+    lab.stanza("app", "daily", "compress", "delaycompress", "compresscmd /usr/bin/no-such-zstd")
+    log = lab.log("app.log")
+    assert lab.rotate("-f").returncode == 0
+    assert log.stat().st_size == 0
+    log.write_text("first night\n")
+    assert lab.rotate("-f").returncode == 1
+    assert lab.rotate("-f").returncode == 1
+    assert log.read_text() == "first night\n"
+    assert lab.seen() == {"compress-missing": "critical"}
+
+
+# Containers
+
+NOISY = "while true; do echo {}; done"
+
+
+@pytest.fixture(params=[Dockerd, Podman], ids=["docker", "podman"], scope="module")
+def engine(request: pytest.FixtureRequest, needs: Any) -> Iterator[Engine]:
+    """An engine of which one container has a limit for its log and one has none."""
+    kind = request.param
+    needs("dockerd" if kind is Dockerd else "podman", "busybox", "runc")
+    with running(kind) as engine:
+        driver = "json-file" if kind is Dockerd else "k8s-file"
+        capped = {"Type": driver, "Config": {"max-size": "100k"}}
+        engine.run("unbounded", NOISY.format("x" * 200))
+        engine.run("capped", NOISY.format("x"), log_config=capped)
+        engine.run("silent", "sleep 1000", log_config={"Type": "none", "Config": {}})
+        yield engine
+
+
+def containers(lab: Lab, engine: Engine, *more: str) -> tuple[int, str]:
+    """Exit status and output of the check as a process that asks this engine."""
+    ran = subprocess.run(
+        [
+            sys.executable, str(ROOT / "checks/check_log_rotation.py"),
+            "--config", str(lab.etc / "logrotate.conf"), "--state-file", str(lab.status),
+            "--log-dir", str(lab.logs), "--state-dir", str(lab.history), "--big", "1MiB",
+            "--ignore", "schedule-dead", *more,
+        ],
+        capture_output=True, text=True, check=False,
+        env={**lab.env(), "DOCKER_HOST": engine.url},
+    )  # fmt: skip
+    assert ran.stderr == ""
+    return ran.returncode, ran.stdout
+
+
+def test_only_the_container_without_a_limit_is_found(lab: Lab, engine: Engine) -> None:
+    driver = "json-file" if isinstance(engine, Dockerd) else "k8s-file"
+    words = rf"container unbounded: its {driver} log \([\d.]+MiB\) has no max-size"
+    wait_until(lambda: re.search(words, containers(lab, engine)[1]))
+    status, output = containers(lab, engine)
+    assert status == 1, output
+    assert re.match(rf"LOG_ROTATION WARNING - {words}\n", output), output
+    assert "container capped" not in output
+    assert "container silent" not in output
+    found = re.search(r"unbounded=(\d+)B", output)
+    assert found
+    assert int(found[1]) > 1 << 20
+
+
+def test_an_engine_that_hangs_hides_no_other_finding(lab: Lab, engine: Engine) -> None:
+    lab.stanza("player", "daily", "rotate 7   # one week")
+    lab.log("player.log")
+    assert engine.process is not None
+    engine.process.send_signal(signal.SIGSTOP)
+    try:
+        status, output = containers(lab, engine, "-v", "--docker", "-t", "6s")
+        alone = containers(lab, engine, "-t", "6s", "--ignore", "config-error")
+        assert containers(lab, engine, "-t", "6s", "--ignore", "unseen")[0] == 2
+    finally:
+        engine.process.send_signal(signal.SIGCONT)
+    assert status == 2, output
+    assert "player.log" in output.splitlines()[0]
+    assert re.search(r"UNKNOWN: the logs of containers are not seen: .* does not answer", output)
+    assert " unbounded=" not in output
+    assert alone[0] == 3
+
+
+def test_a_container_made_before_the_limit_of_daemon_json_is_told_so(
+    lab: Lab, tmp_path: Path, needs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("dockerd", "busybox", "runc")
+    limit = tmp_path / "daemon.json"
+    limit.write_text("{}")
+    with running(Dockerd, f"--config-file={limit}") as engine:
+        engine.run("early", "sleep 1000", restart_policy={"Name": "always"})
+        engine.stop()
+        limit.write_text('{"log-driver": "json-file", "log-opts": {"max-size": "10m"}}')
+        engine.start()
+        engine.run("late", "sleep 1000")
+        (lab.etc / "docker").mkdir()
+        (lab.etc / "docker/daemon.json").write_text(limit.read_text())
+        monkeypatch.setenv("DOCKER_HOST", engine.url)
+        seen = others.container_logs(Places(lab.root), True, Host())
+        assert seen is not None
+        faults = check_log_rotation.containers(seen, (), 1 << 20)
+    assert [(one.subject, str(one.state)) for one in faults] == [("early", "warning")]
+    assert "daemon.json has max-size, but it holds only for containers made" in faults[0].text
 
 
 def test_the_reading_equals_logrotate_s_on_debian_s_own_files(

@@ -1,1 +1,1 @@
-"""logrotate as it is: its language, what it would do with a log and why not, its state file."""
+"""logrotate as it is: its language, what it does with a log, its host, schedule and writers."""

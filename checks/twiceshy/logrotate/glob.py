@@ -27,6 +27,11 @@ def has_magic(pattern: str) -> bool:
     return any(mark in pattern for mark in "*?[")
 
 
+def literal_head(pattern: str) -> str:
+    """What every name that matches begins with."""
+    return re.split(r"[*?\[\\]", pattern, maxsplit=1)[0]
+
+
 def _bracket(pattern: str, start: int) -> tuple[str, int] | None:
     """The regex of the bracket that opens at `start`, and where it ends; None: a literal."""
     at = start + 1

@@ -15,7 +15,7 @@ import bisect
 import copy
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -1447,7 +1447,7 @@ class _File:
         found = self.world.gid(_path(name))
         return found if found is not None else self.by_number(name, self.world.gid)
 
-    def by_number(self, name: str, known) -> int | None:  # type: ignore[no-untyped-def]
+    def by_number(self, name: str, known: Callable[[str], int | None]) -> int | None:
         if self.version < (3, 18, 0):
             return None
         forced = self.version > (3, 22, 0) and name.startswith(":")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Callable
 
+from twiceshy import units
 from twiceshy.logrotate.grammar import Settings, Stanza, Version
 from twiceshy.logrotate.state import Entry
 
@@ -45,7 +46,8 @@ class Parent:
     gid: int = 0
     error: str = ""
     absent: bool = False
-    names: frozenset[str] = frozenset()
+    user: str = "root"
+    group: str = "root"
     blocked: str = ""
     """Why a name in it cannot be changed: read-only for logrotate's service, not writable for `su`.
     """
@@ -141,7 +143,7 @@ def decide(
                 return Decision(SKIP, "", "its directory does not exist")
             return Decision(REFUSE, "log-missing", f"its directory: {parent.error}")
         if (parent.gid != 0 and parent.mode & 0o020) or parent.mode & 0o002:
-            who = "everybody" if parent.mode & 0o002 else f"group {parent.gid}"
+            who = "everybody" if parent.mode & 0o002 else f"group {parent.group}"
             return Decision(
                 REFUSE,
                 "insecure-parent",
@@ -163,11 +165,16 @@ def decide(
     rotated = last.when if last else now.replace(minute=0, second=0, microsecond=0)
     due = next_turn(settings, rotated, at)
     if settings.maxsize and log.size > settings.maxsize:
-        decision = Decision(ROTATE, "", f"larger than maxsize {settings.maxsize}", due)
+        decision = Decision(
+            ROTATE, "", f"larger than maxsize {units.say_size(settings.maxsize)}", due
+        )
     elif settings.criterion == "size":
         if log.size < settings.threshold:
-            return Decision(WAIT, "", f"smaller than {settings.threshold} bytes", due)
-        decision = Decision(ROTATE, "", f"at least {settings.threshold} bytes", due)
+            return Decision(WAIT, "", f"smaller than {units.say_size(settings.threshold)}", due)
+        decision = Decision(ROTATE, "", f"at least {units.say_size(settings.threshold)}", due)
+    elif last is None and settings.criterion != "minutes":
+        words = f"not in the state file yet: the first run only notes it, for {settings.criterion}"
+        return Decision(WAIT, "", words, due)
     elif rotated - now > timedelta(hours=25):
         decision = Decision(ROTATE, "state-future", "its last rotation lies in the future", due)
     else:
@@ -178,7 +185,9 @@ def decide(
                 due = next((day for day in later if has_come(settings, rotated, day, at)), due)
             return Decision(WAIT, "", f"{settings.criterion}, last {rotated:%Y-%m-%d %H:%M}", due)
         if settings.minsize and log.size < settings.minsize:
-            return Decision(WAIT, "", f"smaller than minsize {settings.minsize}", due)
+            return Decision(
+                WAIT, "", f"smaller than minsize {units.say_size(settings.minsize)}", due
+            )
         if settings.minage and settings.minage * 86400 >= epoch - log.mtime:
             return Decision(WAIT, "", f"younger than minage {settings.minage} days", due)
         decision = Decision(ROTATE, "", f"{settings.criterion}, last {rotated:%Y-%m-%d %H:%M}", due)
@@ -263,6 +272,10 @@ def _tail_regex(extension: str, packed: str) -> re.Pattern[str]:
     return re.compile(rf"(?P<kind>.*?){re.escape(extension)}(?:{either})?")
 
 
+_NUMBER = re.compile(r"\.\d{1,9}")
+_DATE = re.compile(r"[-.]\d{6,14}")
+
+
 def siblings(path: str, settings: Settings, names: Sequence[str]) -> list[tuple[str, int | None]]:
     """Rotated copies of a log among the sorted names of its rotated directory, with their number.
 
@@ -272,20 +285,20 @@ def siblings(path: str, settings: Settings, names: Sequence[str]) -> list[tuple[
     prefixes = {base + ".", base + "-"}
     if settings.dateformat:
         prefixes.add(base + settings.dateformat.lstrip(" ").partition("%")[0])
+    regex = _tail_regex(extension, settings.compressext or ".gz")
     found: set[tuple[str, int | None]] = set()
     for prefix in prefixes:
         at = bisect.bisect_left(names, prefix)
         while at < len(names) and names[at].startswith(prefix):
             name = names[at]
             at += 1
-            regex = _tail_regex(extension, settings.compressext or ".gz")
             tail = regex.fullmatch(name[len(base) :])
             if not tail:
                 continue
             kind = tail["kind"]
-            if re.fullmatch(r"\.\d{1,9}", kind):
+            if _NUMBER.fullmatch(kind):
                 found.add((name, int(kind[1:])))
-            elif dated(settings).fullmatch(kind) or re.fullmatch(r"[-.]\d{6,14}", kind):
+            elif dated(settings).fullmatch(kind) or _DATE.fullmatch(kind):
                 found.add((name, None))
     return sorted(found, key=lambda one: one[0])
 
