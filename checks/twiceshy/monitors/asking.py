@@ -41,6 +41,10 @@ class Trouble(Exception):
         self.kind = kind
         self.text = text
 
+    @property
+    def told(self) -> tuple[str, str]:
+        return self.kind, self.text
+
 
 @dataclass(frozen=True)
 class Answer:

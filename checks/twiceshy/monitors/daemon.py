@@ -29,6 +29,7 @@ from twiceshy.monitors import (
     ago,
     asking,
     clock_organ,
+    contact,
     dead,
     fine,
     poor,
@@ -280,7 +281,7 @@ def _reply(where: str, asked: Asked, wishes: Wishes) -> Reply:
             address, send, lambda said: bool(said) and expect in said, wishes.probe_seconds
         )
     except asking.Trouble as trouble:
-        return Reply(where, trouble=(trouble.kind, trouble.text))
+        return Reply(where, trouble=trouble.told)
     if expect not in answer.body:
         return Reply(
             where,
@@ -293,18 +294,9 @@ def _reply(where: str, asked: Asked, wishes: Wishes) -> Reply:
 def _health(asked: Asked, wishes: Wishes) -> Reply:
     shown = asked.health_url.partition("?")[0]
     try:
-        answer = asking.fetch(
-            asked.health_url,
-            wishes.probe_seconds,
-            user=wishes.user,
-            password=wishes.password,
-            token=wishes.token,
-            ca_file=wishes.ca_file,
-            tls_name=wishes.tls_name,
-            insecure=wishes.insecure,
-        )
+        answer = contact.ask(asked.health_url, wishes)
     except asking.Trouble as trouble:
-        return Reply(shown, trouble=(trouble.kind, trouble.text))
+        return Reply(shown, trouble=trouble.told)
     if answer.status >= 300:
         return Reply(
             shown, answer.seconds, ("strange", f"HTTP {answer.status}: {safe(answer.text, 80)}")
@@ -373,19 +365,7 @@ def _text_of(place: str, wishes: Wishes) -> str:
     if not re.match(r"https?://", place):
         with open(place, "rb") as stream:
             return stream.read(asking.MOST_BYTES).decode("utf-8", "replace")
-    answer = asking.fetch(
-        place,
-        wishes.probe_seconds,
-        user=wishes.user,
-        password=wishes.password,
-        token=wishes.token,
-        ca_file=wishes.ca_file,
-        tls_name=wishes.tls_name,
-        insecure=wishes.insecure,
-    )
-    if answer.status >= 400:
-        raise asking.Trouble("strange", f"HTTP {answer.status}")
-    return answer.text
+    return contact.page(place, wishes).text
 
 
 # What it means
@@ -413,7 +393,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
             started = clock.age(min(p.started for p in seen.processes))
             organ, facts["waiting"] = _alive(seen.processes, wishes, clock)
             organs.append(organ)
-    is_young = started is not None and 0 <= started < wishes.startup_grace
+    is_young = contact.is_young(started, wishes)
     for reply in seen.replies:
         where = safe(reply.where, 80)
         if reply.trouble[0]:

@@ -36,6 +36,7 @@ from twiceshy.monitors import (
     ago,
     asking,
     children_organ,
+    contact,
     dead,
     fine,
     poor,
@@ -123,11 +124,9 @@ class Service:
 
 def parse_status(text: str) -> Application:
     """/v1/status (doc/12-icinga2-api.md, "Status and Statistics"). Trouble when it is not that."""
-    try:
+    with contact.expected("the answer is not that of an Icinga 2 API"):
         parts = {part["name"]: part["status"] for part in json.loads(text)["results"]}
         app = parts["IcingaApplication"]["icingaapplication"]["app"]
-    except (ValueError, KeyError, TypeError):
-        raise asking.Trouble("strange", "the answer is not that of an Icinga 2 API") from None
     cib = parts.get("CIB") or {}
     checker = (parts.get("CheckerComponent") or {}).get("checkercomponent") or {}
     zones = ((parts.get("ApiListener") or {}).get("api") or {}).get("zones") or {}
@@ -162,7 +161,7 @@ def parse_services(text: str, app: Application) -> list[Service]:
     In a high-availability zone the other endpoint's share is paused here.
     """
     services = []
-    try:
+    with contact.expected("the list of services is not Icinga's"):
         results = json.loads(text)["results"]
         for result in results:
             attrs = result["attrs"]
@@ -183,20 +182,16 @@ def parse_services(text: str, app: Application) -> list[Service]:
                         has_period=bool(attrs.get("check_period")),
                     )
                 )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise asking.Trouble("strange", "the list of services is not Icinga's") from None
     return services
 
 
 def parse_executed(text: str) -> list[tuple[str, float]]:
     """Names and times of services whose last result was a plugin's."""
-    try:
+    with contact.expected("the list of services is not Icinga's"):
         return [
             (str(result["name"]), float(result["attrs"]["last_check"]))
             for result in json.loads(text)["results"]
         ]
-    except (ValueError, KeyError, TypeError):
-        raise asking.Trouble("strange", "the list of services is not Icinga's") from None
 
 
 # What is seen
@@ -269,7 +264,7 @@ def _port(process: Process) -> int:
 
 def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
     """Ask /v1/status, then for the services; stop at the first question that is not answered."""
-    url = (target.url or f"https://{target.host or '127.0.0.1'}:{target.port or PORT}").rstrip("/")
+    url = contact.url_of(target, PORT, "https")
     umbrella, worker, spawner = roles(target.processes)
     seen = Sight(
         name=target.name,
@@ -285,7 +280,7 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
         status = _ask(url + "/v1/status" if wishes.user else url + "/", wishes)
         seen = replace(seen, probe_seconds=status.seconds, app=parse_status(status.text))
     except asking.Trouble as trouble:
-        return replace(seen, trouble=(trouble.kind, trouble.text))
+        return replace(seen, trouble=trouble.told)
     if seen.app is None:
         return seen
     try:
@@ -299,7 +294,7 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
         )
         seen = replace(seen, services=tuple(services), executed=_executed(url, wishes, services))
     except asking.Trouble as trouble:
-        seen = replace(seen, services_trouble=(trouble.kind, trouble.text))
+        seen = replace(seen, services_trouble=trouble.told)
     if wishes.canary:
         seen = replace(seen, canary=_canary(url, wishes))
     return seen
@@ -349,13 +344,9 @@ def _executed(
 
 def _ask(url: str, wishes: Wishes, post: dict[str, Any] | None = None) -> asking.Answer:
     is_query = post is not None and "/v1/objects/" in url
-    answer = asking.fetch(
+    answer = contact.ask(
         url,
-        wishes.probe_seconds,
-        user=wishes.user,
-        password=wishes.password,
-        ca_file=wishes.ca_file,
-        tls_name=wishes.tls_name,
+        wishes,
         # Without a login there is nothing to give away to an impostor.
         insecure=wishes.insecure or not wishes.user,
         post=post,
@@ -437,7 +428,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
         started = app.uptime or clock.age(app.started)
     elif seen.worker is not None:
         started = clock.age(seen.worker.started)
-    is_young = started is not None and 0 <= started < wishes.startup_grace
+    is_young = contact.is_young(started, wishes)
     organs = _processes(seen)
     if seen.umbrella is None and seen.worker is not None and not is_young:
         organs.append(

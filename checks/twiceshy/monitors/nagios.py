@@ -32,6 +32,7 @@ from twiceshy.monitors import (
     asking,
     children_organ,
     clock_organ,
+    contact,
     dead,
     fine,
     poor,
@@ -409,11 +410,7 @@ def found(table: Sequence[Process]) -> list[Target]:
 
 def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
     """Ask the query handler once, read status.dat once, look at FIFO, disk and processes."""
-    path = (
-        str(target.config)
-        if target.config
-        else next((path for path in CONFIGS if os.path.exists(path)), "")
-    )
+    path = contact.config_of(target, CONFIGS)
     if not path:
         raise CheckError(f"no configuration of {target.kind} found; say --config FILE")
     try:
@@ -482,7 +479,7 @@ def _echo(path: str, seconds: float) -> tuple[float | None, tuple[str, str]]:
             path, b"@echo " + nonce.encode() + b"\0", lambda said: nonce.encode() in said, seconds
         )
     except asking.Trouble as trouble:
-        return None, (trouble.kind, trouble.text)
+        return None, trouble.told
     if nonce not in answer.text:
         return None, ("strange", f"{path} does not echo")
     return answer.seconds, ("", "")
@@ -559,7 +556,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
     started = clock.age(status.program_start) if status and status.program_start else None
     if seen.main is not None and seen.main.started:
         started = min(x for x in (started, clock.age(seen.main.started)) if x is not None)
-    is_young = started is not None and 0 <= started < wishes.startup_grace
+    is_young = contact.is_young(started, wishes)
     organs: list[Organ] = []
     measures: list[Measure] = []
 
