@@ -62,6 +62,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -621,29 +622,33 @@ def _report(
         at,
     )
 
-    def looked_at(target: Target) -> Seen:
+    def looked_at(those: Sequence[Target]) -> list[Seen]:
         return _looked(
-            target, wishes, lambda: Clock(now().wall, tuple(resting)), running, memory, at, place
+            those, wishes, lambda: Clock(now().wall, tuple(resting)), running, memory, at, place
         )
 
+    def wait_for_second_look() -> None:
+        """Whatever else has been waited for counts: a silent monitor has been waited for."""
+        pause(max(0.0, began + SECOND_LOOK_SECONDS - time.monotonic()))
+
+    began = time.monotonic()
     planned = maintenance(args.maintenance, args.maintenance_max, at.wall)
     wishes = _wishes(args)
     running = table()
     targets = with_distinct_names(targets_of(args, running))
     # Two definitions for two hosts share a history file, and must not share what it remembers.
     place = "" if not (args.url or args.host) else f" {args.url or args.host}:{args.port or ''}"
-    looked = [looked_at(target) for target in targets]
+    looked = looked_at(targets)
     if any(_is_fleeting(seen) for seen in looked) and _may_look_again():
-        pause(SECOND_LOOK_SECONDS)
+        wait_for_second_look()
         running = table()
         again = {t.name: t for t in with_distinct_names(targets_of(args, running))}
-        looked = [
-            looked_at(again.get(target.name, target)) if _is_fleeting(seen) else seen
-            for target, seen in zip(targets, looked)
-        ]
+        fleeting = [t for t, seen in zip(targets, looked) if _is_fleeting(seen)]
+        second = iter(looked_at([again.get(target.name, target) for target in fleeting]))
+        looked = [next(second) if _is_fleeting(seen) else seen for seen in looked]
     if not args.monitor:
         clock = Clock(at.wall, tuple(resting))
-        looked += _gone(args, memory, targets, clock, at, table, pause)
+        looked += _gone(args, memory, targets, clock, at, table, wait_for_second_look)
     findings = [finding(seen, args.missing, planned) for seen in looked]
     if not looked:
         findings.append(
@@ -678,24 +683,34 @@ def _report(
 
 
 def _looked(
-    target: Target,
+    targets: Sequence[Target],
     wishes: Wishes,
     clock: Callable[[], Clock],
     running: Sequence[Process],
     memory: history.History | Forgetful,
     at: history.Stamp,
     place: str,
-) -> Seen:
-    """A look at one monitor, with what is remembered of it; and what is to be remembered."""
-    subject = f"of {target.kind} {target.name}{place}"
-    before = memory.note(subject) or {}
-    with deadline.doing(f"looking at {target.name}"):
-        seen = look_at(target, replace(wishes, remembered=before), clock, running)
-    settled, starts = never_settled(
-        before.get("start") or {}, seen.started, wishes.startup_grace, clock()
-    )
-    memory.write_note(subject, {**before, **seen.facts, "start": starts}, at)
-    return replace(seen, organs=(settled, *seen.organs)) if settled else seen
+) -> list[Seen]:
+    """A look at monitors, with what is remembered of them; and what is to be remembered.
+
+    All are asked at the same time, so that two that have hung take no longer than one.
+    """
+    subjects = [f"of {target.kind} {target.name}{place}" for target in targets]
+    remembered = [memory.note(subject) or {} for subject in subjects]
+
+    def look(target: Target, before: Mapping[str, Any]) -> Seen:
+        with deadline.doing(f"looking at {target.name}"):
+            return look_at(target, replace(wishes, remembered=before), clock, running)
+
+    looks = [partial(look, target, before) for target, before in zip(targets, remembered)]
+    looked = []
+    for subject, before, seen in zip(subjects, remembered, asking.at_once(looks)):
+        settled, starts = never_settled(
+            before.get("start") or {}, seen.started, wishes.startup_grace, clock()
+        )
+        memory.write_note(subject, {**before, **seen.facts, "start": starts}, at)
+        looked.append(replace(seen, organs=(settled, *seen.organs)) if settled else seen)
+    return looked
 
 
 def _is_fleeting(seen: Seen) -> bool:
@@ -714,7 +729,7 @@ def _gone(
     clock: Clock,
     at: history.Stamp,
     table: Callable[[], Sequence[Process]],
-    pause: Callable[[float], None],
+    wait_for_second_look: Callable[[], None],
 ) -> list[Seen]:
     """Monitors of earlier looks that do not run any more; remembers those that do."""
     before: dict[str, Any] = dict(memory.note("running") or {})
@@ -724,7 +739,7 @@ def _gone(
     lost = gone(before, [identity_of(target) for target in targets], args, clock)
     if any(seen for _, seen in lost) and _may_look_again():
         # Between the old process and the new one of a restart there is none.
-        pause(SECOND_LOOK_SECONDS)
+        wait_for_second_look()
         again = [identity_of(target) for target in targets_of(args, table())]
         lost = gone(before, [*again, *here], args, clock)
     for identity, seen in lost:

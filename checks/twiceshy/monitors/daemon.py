@@ -15,6 +15,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -197,16 +198,23 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
         seen = replace(seen, processes=listed, process_trouble=trouble)
     if asked.heartbeat:
         seen = replace(seen, beat=_beat(asked.heartbeat))
-    replies = [_reply(where, asked, wishes) for where in asked.answers]
+    questions = [partial(_reply, where, asked, wishes) for where in asked.answers]
     if asked.health_url:
-        replies.append(_health(asked, wishes))
-    if asked.unit:
-        unit, trouble = _unit(asked.unit)
-        seen = replace(seen, unit=unit, unit_trouble=trouble)
+        questions.append(partial(_health, asked, wishes))
+    sources = [partial(_progress, source, wishes) for source in asked.advances]
+    replies, progress, (unit, trouble) = asking.at_once(
+        [
+            lambda: asking.at_once(questions),
+            lambda: asking.at_once(sources),
+            lambda: _unit(asked.unit),
+        ]
+    )
     return replace(
         seen,
         replies=tuple(replies),
-        progress=tuple(_progress(source, wishes) for source in asked.advances),
+        progress=tuple(progress),
+        unit=unit,
+        unit_trouble=trouble,
     )
 
 
@@ -314,6 +322,8 @@ UNIT_PROPERTIES = "LoadState,ActiveState,SubState,WatchdogUSec,WatchdogTimestamp
 
 
 def _unit(unit: str) -> tuple[Mapping[str, str] | None, str]:
+    if not unit:
+        return None, ""
     try:
         ran = aside.run(["systemctl", "show", "--property", UNIT_PROPERTIES, "--", unit], timeout=5)
     except (OSError, aside.NoAnswer) as error:

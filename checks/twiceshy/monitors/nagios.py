@@ -422,7 +422,13 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
     except OSError as error:
         raise CheckError(f"cannot read {path}: {error.strerror}") from error
 
-    echo_seconds, echo_trouble = _echo(config.query_socket, wishes.probe_seconds)
+    # A status file of a big site takes seconds to read; the echo of one that hangs does, too.
+    (echo_seconds, echo_trouble), (status, status_trouble) = asking.at_once(
+        [
+            lambda: _echo(config.query_socket, wishes.probe_seconds),
+            lambda: _status(config, wishes),
+        ]
+    )
     workers: tuple[Worker, ...] = ()
     if echo_seconds is not None:
         # A hung daemon is asked once a run and no more; this one has just answered.
@@ -434,7 +440,6 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
             )
         except asking.Trouble:
             workers = ()
-    status, status_trouble = _status(config, wishes)
     main = target.main
     if main is None:
         main = next(
