@@ -284,6 +284,23 @@ def test_without_rights_the_children_of_the_workers_tell_whether_anything_is_exe
     )
 
 
+def test_a_reload_does_not_make_a_look_without_rights_learn_anew() -> None:
+    def look(pid: int, faults: int, at: float, before: Seen | None) -> Seen:
+        spawner = replace(process(pid, "icinga2"), reaped_faults=faults)
+        wishes = replace(WISHES, remembered=before.facts if before else {})
+        seen = replace(ICINGA, app=None, has_login=False, trouble=("login", ""), spawner=spawner)
+        return icinga2.judged(seen, wishes, Clock(at))
+
+    working = look(3, 6, NOW + 60, look(3, 5, NOW, None))
+    reloaded = look(4, 0, NOW + 80, working)
+    assert worst(reloaded)[0] is OK
+    assert reloaded.organs[-1].sentence == "executor was renewed 0s ago, and worked before"
+    again = look(5, 0, NOW + 100, look(4, 0, NOW + 90, reloaded))
+    assert again.organs[-1].sentence == "executor was renewed 0s ago, and worked before"
+    # What stands still since its renewal is dead all the same.
+    assert worst(look(5, 0, NOW + 900, again))[0] is CRITICAL
+
+
 # Icinga 2
 
 APP = icinga2.Application("me", 21, NOW - 9000, 9000, True, True, True, 9, 120, 0)

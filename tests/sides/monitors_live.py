@@ -457,6 +457,7 @@ scrape_configs:
             f"--config.file={self.place}/p.yml",
             f"--storage.tsdb.path={self.place}/data",
             f"--web.listen-address=127.0.0.1:{self.port}",
+            "--web.enable-lifecycle",
             # Else the next Watchdog after the first, which comes before the Alertmanager is known,
             # takes a minute.
             "--rules.alert.resend-delay=1s",
