@@ -371,7 +371,9 @@ def options() -> argparse.ArgumentParser:
     which.add_argument("-H", "--host", help="ask this host (default: this one)")
     which.add_argument("-p", "--port", type=int, help="its port (default: the monitor's own)")
     which.add_argument("--url", help="ask here; for --monitor daemon its health page")
-    which.add_argument("--socket", metavar="PATH", help="ask collectd's unixsock here")
+    which.add_argument(
+        "--socket", metavar="PATH", help="ask collectd's unixsock or Monit's httpd here"
+    )
     opt.add_selectors(made, "monitors (when none is named)")
     login = made.add_argument_group("login")
     login.add_argument("--user", help="HTTP user")
@@ -544,6 +546,8 @@ def understood(args: argparse.Namespace) -> argparse.Namespace:
     for name in ("host", "port", "url", "socket", "config", "name", "pulse", "canary"):
         if getattr(args, name) and not args.monitor:
             raise CheckError(f"--{name} needs --monitor, to know what to expect there")
+    if args.socket and args.monitor not in ("collectd", "monit"):
+        raise CheckError(f"--socket is for --monitor collectd and monit, not {args.monitor}")
     if args.url and not re.match(r"https?://[^/]", args.url):
         raise CheckError(
             f"--url {safe(args.url, 80)} is no URL; type http://HOST:PORT or https://..."

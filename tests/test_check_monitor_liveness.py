@@ -404,6 +404,7 @@ def test_a_hang_is_never_looked_at_twice() -> None:
         (["--url", "http://x"], "--url needs --monitor"),
         (["--monitor", "daemon"], "needs something to look at"),
         (["--monitor", "monit", "--pidfile", "/x"], "--pidfile is for --monitor daemon"),
+        (["--monitor", "nagios", "--socket", "/x"], "--socket is for --monitor collectd and"),
         (["--monitor", "monit", "--url", "localhost:2812"], "is no URL"),
         (["--monitor", "monit", "--user", "x"], "--user needs its password"),
         (["--advances", "sql:select"], "is no source"),

@@ -477,6 +477,27 @@ def test_a_stopped_monit_is_critical_within_5_s(tmp_path: Path) -> None:
             silent(lambda: look(*login))
 
 
+def test_a_monit_at_a_unix_socket_is_found_and_a_stopped_one_is_critical_within_5_s(
+    tmp_path: Path,
+) -> None:
+    present("monit")
+    with directory() as place, living(Monit(place, has_port=False)) as side:
+        assert isinstance(side, Monit)
+        password = tmp_path / "password"
+        password.write_text("seen")
+        by_file = ("--config", f"{place}/monitrc")
+        by_hand = ("--socket", str(side.socket), "--user", "watch", "--password-file", password)
+        for how in (by_file, by_hand):
+
+            def look(*how: object) -> tuple[int, str]:
+                return check("--monitor", "monit", *map(str, how), "--startup-grace", "0s")
+
+            output = in_time(partial(look, *how), 0, 10)
+            assert "executor looked at a service" in output
+            with side.stopped([side.pid]):
+                assert str(side.socket) in silent(partial(look, *how))
+
+
 def test_a_stopped_collectd_is_critical_within_5_s() -> None:
     present("collectd")
     with directory() as place, living(Collectd(place)) as side:

@@ -468,17 +468,25 @@ scrape_configs:
 
 
 class Monit(Web):
-    """Monit with a cycle of one second."""
+    """Monit with a cycle of one second, at a port or at a Unix socket."""
+
+    def __init__(self, place: Path, has_port: bool = True) -> None:
+        super().__init__(place)
+        self.has_port = has_port
+        self.socket = place / "sock"
 
     def prepare(self) -> None:
         at = self.place
+        door = f"port {self.port} and use address 127.0.0.1"
+        if not self.has_port:
+            door = f"unixsocket {self.socket}"
         (at / "monitrc").write_text(
             f"""set daemon 1
 set log {at}/monit.log
 set pidfile {at}/monit.pid
 set idfile {at}/monit.id
 set statefile {at}/monit.state
-set httpd port {self.port} and use address 127.0.0.1 allow watch:seen
+set httpd {door} allow watch:seen
 check filesystem here with path /
 check file this with path {at}/monitrc
 """
@@ -489,6 +497,8 @@ check file this with path {at}/monitrc
         return ["monit", "-I", "-c", f"{self.place}/monitrc"]
 
     def is_up(self) -> bool:
+        if not self.has_port:
+            return self.socket.exists()
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             return True
         return False

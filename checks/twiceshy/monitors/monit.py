@@ -95,22 +95,25 @@ class Door:
 
     port: int = 0
     host: str = ""
+    socket: str = ""
     user: str = ""
     password: str = ""
 
 
 def parse_control_file(text: str) -> Door:
-    """`set httpd port N [and use address H] allow user:password` (monit(1), MONIT HTTPD)."""
+    """`set httpd port N [use address H] | unixsocket PATH`, `allow user:password` (monit(1))."""
     text = re.sub(r"(?m)#.*$", "", text)
     httpd = re.search(r"(?is)\bset\s+httpd\b(.*?)(?=\n\s*(?:set|check|include)\b|\Z)", text)
     if not httpd:
         return Door()
     port = re.search(r"(?i)\bport\s+(\d+)", httpd.group(1))
     host = re.search(r"(?i)\buse\s+address\s+(\S+)", httpd.group(1))
+    socket = re.search(r"(?i)\bunixsocket\s+\"?([^\s\"]+)", httpd.group(1))
     login = re.search(r"(?i)\ballow\s+\"?([\w.-]+)\"?:\"?([^\s\"]+)\"?", httpd.group(1))
     return Door(
         int(port.group(1)) if port else 0,
         host.group(1) if host else "",
+        socket.group(1) if socket else "",
         login.group(1) if login else "",
         login.group(2) if login else "",
     )
@@ -157,15 +160,16 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
             is_read = True
         except OSError:
             continue
-    is_told = bool(target.url or target.host or target.port)
+    is_told = bool(target.url or target.host or target.port or target.socket)
+    unix_socket = target.socket or ("" if is_told or door.port else door.socket)
     url = url_of(replace(target, host=target.host or door.host), door.port or PORT)
     seen = Sight(target.name, url, main=target.main)
-    if is_read and not door.port and not is_told:
-        trouble = ("forbidden", "its control file has no `set httpd port`, so nothing can be asked")
+    if is_read and not (door.port or door.socket or is_told):
+        trouble = ("forbidden", "its control file has no `set httpd`, so nothing can be asked")
         return replace(seen, trouble=trouble)
     login = {"user": wishes.user or door.user, "password": wishes.password or door.password}
     try:
-        answer = page(url + "/_status?format=xml", wishes, **login)
+        answer = page(f"{url}/_status?format=xml", wishes, unix_socket=unix_socket, **login)
         return replace(
             seen,
             probe_seconds=answer.seconds,
@@ -176,7 +180,10 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
         kind, text = trouble.told
         if kind == "refused" and target.main and not (door.port or target.url or target.port):
             # That port was only the usual one: its control file is not ours to read.
-            kind, text = "forbidden", f"{text}, and its control file cannot be read (--url)"
+            kind, text = (
+                "forbidden",
+                f"{text}, and its control file cannot be read (--url, --socket)",
+            )
         return replace(seen, trouble=(kind, text))
 
 
