@@ -15,10 +15,11 @@ Learned from: "The importance of failure" (NullMind, December 2008): a hyperviso
   nothing monitored the monitor. "Day in our DevOps lives" (Cameron Laird): workers looked like
   rebooting during planned work, and jobs stood still for six hours.
 Reads: the process table; configuration, status file, query socket and command FIFO of Nagios and
-  Naemon (group nagios); the APIs of Icinga 2 (status/query, objects/query/Service; for --canary
-  actions/process-check-result too), Prometheus, Alertmanager, Monit and Sensu; the sockets of
-  collectd, Zabbix and Checkmk; for any daemon its pidfile, heartbeat, health page, socket, systemd
-  unit and a number that must rise. What it may not read is UNKNOWN, and the rest still counts.
+  Naemon (group nagios); the APIs of Icinga 2 (status/query, objects/query/Service and, where there
+  are only hosts, objects/query/Host; for --canary actions/process-check-result too), Prometheus,
+  Alertmanager, Monit and Sensu; the sockets of collectd, Zabbix and Checkmk; for any daemon its
+  pidfile, heartbeat, health page, socket, systemd unit and a number that must rise. What it may
+  not read is UNKNOWN, and the rest still counts.
 Remembers: which monitors it has seen running, counters to see them move, the canary that is under
   way, and when the machine slept, since no monitor can be asked for its past once it has hung.
 Says:

@@ -363,6 +363,22 @@ def test_a_stopped_icinga_spawner_is_critical_though_the_api_and_built_in_checks
     in_time(lambda: icinga.check("--pulse", "here;pulse"), 0, 15)
 
 
+def test_an_icinga_with_only_host_checks_is_judged_by_them() -> None:
+    present("icinga2", "openssl")
+    with directory() as place, living(Icinga(place, has_services=False)) as side:
+        assert isinstance(side, Icinga)
+        status, output = side.check()
+        assert (status, "executor last executed a plugin" in output) == (0, True), output
+        status, output = side.check(user="little")
+        assert (status, "lacks the permission objects/query/Host" in output) == (3, True), output
+        _, _, spawner = side.roles()
+        with side.stopped([spawner]):
+            # Its own limit has the minute in it that a plugin may take.
+            output = in_time(lambda: side.check("--silence", "8s"), 2, 30)
+            assert "executor has not executed a plugin for" in output.splitlines()[0]
+        in_time(lambda: side.check("--silence", "8s"), 0, 15)
+
+
 def test_a_stopped_icinga_umbrella_is_a_warning_since_checks_go_on(icinga: Icinga) -> None:
     umbrella, _, _ = icinga.roles()
     with icinga.stopped([umbrella]):

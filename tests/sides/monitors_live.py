@@ -250,12 +250,14 @@ define service{{
 
 
 class Icinga(Side):
-    """Icinga 2 with its API, a plugin and built-in checks every two seconds."""
+    """Icinga 2 with its API, a plugin and built-in checks every two seconds; or with a host alone,
+    checked by a plugin."""
 
     interval = 2
 
-    def __init__(self, place: Path, bind: str = "127.0.0.1") -> None:
+    def __init__(self, place: Path, bind: str = "127.0.0.1", has_services: bool = True) -> None:
         super().__init__(place)
+        self.has_services = has_services
         self.port = free_port()
         self.bind = bind
         self.password = place / "password"
@@ -295,11 +297,26 @@ object ApiListener "api" {{ bind_host = "{self.bind}"; bind_port = "{self.port}"
 object ApiUser "root" {{ password = "seen"; permissions = [ "*" ] }}
 object ApiUser "watch" {{
   password = "seen"
-  permissions = [ "status/query", "objects/query/Service" ]
+  permissions = [ "status/query", "objects/query/Service", "objects/query/Host" ]
 }}
 object ApiUser "little" {{ password = "seen"; permissions = [ "status/query" ] }}
 object CheckCommand "true" {{ command = [ "/bin/true" ] }}
-object Host "here" {{ check_command = "dummy"; check_interval = {self.interval}s }}
+{self.objects()}"""
+        )
+        for path in [at, *at.rglob("*")]:
+            shutil.chown(path, "nagios", "nagios")
+
+    def objects(self) -> str:
+        if not self.has_services:
+            return f"""object Host "here" {{
+  check_command = "true"
+  check_interval = {self.interval}s; retry_interval = {self.interval}s
+}}
+"""
+        return f"""object Host "here" {{
+  check_command = "dummy"
+  check_interval = {self.interval}s
+}}
 object Service "pulse" {{
   host_name = "here"; check_command = "true"
   check_interval = {self.interval}s; retry_interval = {self.interval}s
@@ -312,9 +329,6 @@ object Service "canary" {{
   host_name = "here"; check_command = "dummy"; enable_active_checks = false
 }}
 """
-        )
-        for path in [at, *at.rglob("*")]:
-            shutil.chown(path, "nagios", "nagios")
 
     def argv(self) -> list[str]:
         binary = next(Path("/usr/lib").glob("*/icinga2/sbin/icinga2"))
@@ -335,8 +349,9 @@ object Service "canary" {{
         ]
 
     def is_up(self) -> bool:
+        which = "services/here!pulse" if self.has_services else "hosts/here"
         try:
-            found = self.ask("/v1/objects/services/here!pulse?attrs=last_check")
+            found = self.ask(f"/v1/objects/{which}?attrs=last_check")
         except OSError:
             return False
         return bool(json.loads(found)["results"][0]["attrs"]["last_check"] > 0)
