@@ -58,7 +58,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -79,6 +78,7 @@ from twiceshy.monitors import (
     Wishes,
     ago,
     asking,
+    contact,
     dead,
     found,
     module_of,
@@ -145,7 +145,8 @@ def look_at(
         seen: Seen = module.judged(sight, wishes, clock())
     except CheckError as error:
         return Seen(target.name, (unseen("cannot", f"be judged: {error}"),))
-    return seen
+    host = safe(contact.elsewhere(target), 60)
+    return replace(seen, organs=tuple(contact.there(organ, host) for organ in seen.organs))
 
 
 def targets_of(args: argparse.Namespace, table: Sequence[Process]) -> list[Target]:
@@ -549,7 +550,7 @@ def understood(args: argparse.Namespace) -> argparse.Namespace:
             raise CheckError(f"--{name} needs --monitor, to know what to expect there")
     if args.socket and args.monitor not in ("collectd", "monit"):
         raise CheckError(f"--socket is for --monitor collectd and monit, not {args.monitor}")
-    if args.url and not re.match(r"https?://[^/]", args.url):
+    if args.url and not asking.is_url(args.url):
         raise CheckError(
             f"--url {safe(args.url, 80)} is no URL; type http://HOST:PORT or https://..."
         )

@@ -22,7 +22,7 @@ from conftest import ROOT
 from contract import Case
 from sides.monitors import process, talker, website
 from twiceshy.history import Stamp
-from twiceshy.monitors import Clock, Organ, Seen, Target, zabbix
+from twiceshy.monitors import Clock, Organ, Seen, Target, contact, zabbix
 from twiceshy.monitors.processes import Process
 from twiceshy.plugin import CRITICAL, OK, WARNING, CheckError
 from twiceshy.verdict import Check
@@ -158,6 +158,17 @@ def test_all_monitors_of_a_host_are_asked_together(tmp_path: Path) -> None:
             0,
             "2 monitors alive and working: zabbix-agent, zabbix-agent-2",
         )
+
+
+def test_what_to_type_next_says_on_which_host_when_it_is_another_one() -> None:
+    hung = Organ("executor", CRITICAL, "hangs", "systemctl status icinga2")
+    far = Target("icinga2", "icinga2", url="https://icinga.example.com:5665")
+    near = Target("icinga2", "icinga2", host="127.0.0.1")
+    told = [contact.there(hung, contact.elsewhere(target)).next for target in (far, near)]
+    assert told == ["on icinga.example.com: systemctl status icinga2", "systemctl status icinga2"]
+    for enough in ("curl -s http://icinga.example.com/x", "timedatectl on both hosts", ""):
+        named = replace(hung, next=enough)
+        assert contact.there(named, "icinga.example.com") == named
 
 
 def test_a_documented_sensu_backend_that_says_200_with_an_ill_member() -> None:
@@ -402,6 +413,9 @@ def test_a_hang_is_never_looked_at_twice() -> None:
     ("args", "words"),
     [
         (["--url", "http://x"], "--url needs --monitor"),
+        (["--monitor", "monit", "--url", "monit.example.com"], "is no URL"),
+        (["--monitor", "monit", "--url", "http://[::1"], "is no URL"),
+        (["--monitor", "monit", "--url", "http://x:99999"], "is no URL"),
         (["--monitor", "daemon"], "needs something to look at"),
         (["--monitor", "monit", "--pidfile", "/x"], "--pidfile is for --monitor daemon"),
         (["--monitor", "nagios", "--socket", "/x"], "--socket is for --monitor collectd and"),

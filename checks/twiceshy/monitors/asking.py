@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Union
-from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from twiceshy import deadline
 
@@ -186,8 +186,15 @@ def fetch(
     """
     began = time.monotonic()
     whole = budget(seconds)
-    place = urlsplit(url)
     where = unix_socket or _shown(url)
+    try:
+        place = urlsplit(url)
+        address: Address = unix_socket or (
+            place.hostname or "",
+            place.port or (443 if place.scheme == "https" else 80),
+        )
+    except ValueError as error:
+        raise Trouble("strange", f"{where} is no URL: {error}") from error
     result: list[Answer | Trouble] = []
 
     def ask() -> None:
@@ -197,9 +204,8 @@ def fetch(
             result.append(trouble)
 
     def _asked() -> Answer:
-        with _way_to(
-            place, whole, where, unix_socket, tls_name, _trust(place, ca_file, insecure)
-        ) as way:
+        trust = _trust(place.scheme, ca_file, insecure)
+        with _way_to(address, whole, where, tls_name, trust) as way:
             way.request(
                 "POST" if post is not None else "GET",
                 url=quote(
@@ -246,18 +252,14 @@ def fetch(
 
 @contextlib.contextmanager
 def _way_to(
-    place: SplitResult, seconds: float, where: str, unix_socket: str, tls_name: str, trust: Any
+    address: Address, seconds: float, where: str, tls_name: str, trust: Any
 ) -> Iterator[Any]:
     """An HTTP connection that is made, and what goes wrong with it until it is closed."""
     import http.client
     import ssl
 
     began = time.monotonic()
-    try:
-        host, port = place.hostname or "", place.port or (443 if trust else 80)
-    except ValueError as error:
-        raise Trouble("strange", f"{where}: {error}") from error
-    address: Address = unix_socket or (host, port)
+    host, port = ("localhost", 80) if isinstance(address, str) else address
     try:
         sock = _connected(address, began + seconds)
     except OSError as error:
@@ -283,11 +285,11 @@ def _way_to(
         sock.close()
 
 
-def _trust(place: SplitResult, ca_file: str, insecure: bool) -> Any:
+def _trust(scheme: str, ca_file: str, insecure: bool) -> Any:
     """Whom to believe: an SSL context, None without TLS."""
     import ssl
 
-    if place.scheme != "https":
+    if scheme != "https":
         return None
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
@@ -305,6 +307,14 @@ def _authorization(user: str, password: str, token: str) -> dict[str, str]:
         login = base64.b64encode(f"{user}:{password}".encode()).decode()
         return {"Authorization": f"Basic {login}"}
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def is_url(text: str) -> bool:
+    """Whether it can be asked by `fetch`."""
+    try:
+        return urlsplit(text).port != 0 and bool(re.match(r"https?://[^/]", text))
+    except ValueError:
+        return False
 
 
 def _shown(url: str) -> str:

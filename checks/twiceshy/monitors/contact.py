@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from twiceshy.monitors import Clock, Organ, Target, Wishes, asking, fine, skewed, stopped_organ
 from twiceshy.monitors.processes import Process
@@ -35,6 +37,19 @@ def url_of(target: Target, port: int, scheme: str = "http") -> str:
     """Where to ask: as the operator says, else on this host and the monitor's usual port."""
     host = target.host or "127.0.0.1"
     return (target.url or f"{scheme}://{host}:{target.port or port}").rstrip("/")
+
+
+def elsewhere(target: Target) -> str:
+    """The host that is asked over the network; "" for this one."""
+    asked = urlsplit(target.url).hostname if target.url else target.host
+    return "" if target.is_local or asked in ("127.0.0.1", "::1", "localhost") else asked or ""
+
+
+def there(organ: Organ, host: str) -> Organ:
+    """What to type next, with the host to type it on, unless it names that or more than one."""
+    if not host or not organ.next or host in organ.next or " on " in organ.next:
+        return organ
+    return replace(organ, next=f"on {host}: {organ.next}")
 
 
 def config_of(target: Target, usual: Sequence[str]) -> str:
