@@ -479,7 +479,10 @@ scrape_configs:
         ]
 
     def is_up(self) -> bool:
-        return super().is_up() and '"lastScrape":"2' in self.get("/api/v1/targets")
+        try:
+            return '"lastScrape":"2' in self.get("/api/v1/targets")
+        except OSError:  # 503 until it has read its write-ahead log
+            return False
 
 
 class Monit(Web):
