@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from conftest import ROOT
 from contract import Case
 from sides.monitors import process, talker, website
 from twiceshy.history import Stamp
-from twiceshy.monitors import Clock, Organ, Seen, Target
+from twiceshy.monitors import Clock, Organ, Seen, Target, contact, zabbix
 from twiceshy.monitors.processes import Process
 from twiceshy.plugin import CRITICAL, OK, WARNING, CheckError
 from twiceshy.verdict import Check
@@ -116,6 +119,56 @@ def test_a_socket_that_answers_as_expected_is_well() -> None:
             "--answers", f"tcp://127.0.0.1:{port}", "--send", "PING\\r\\n", "--expect", "PONG"
         )
     assert made.exitcode == 0
+
+
+@contextmanager
+def companions(says: bytes, number: int) -> Iterator[list[int]]:
+    """Ports that answer only when all of them have been asked: asked in a row, each would hang."""
+    meeting = threading.Barrier(number, timeout=10)
+
+    def serve(listening: socket.socket) -> None:
+        with contextlib.suppress(OSError, threading.BrokenBarrierError):
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                meeting.wait()
+                connection.sendall(says)
+
+    with contextlib.ExitStack() as stack:
+        doors = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        for door in doors:
+            threading.Thread(target=serve, args=(door,), daemon=True).start()
+        yield [door.getsockname()[1] for door in doors]
+
+
+def test_all_doors_of_a_daemon_are_knocked_at_together() -> None:
+    with companions(b"PONG", 3) as ports:
+        doors = [word for port in ports for word in ("--answers", f"tcp://127.0.0.1:{port}")]
+        assert run(*doors, "--send", "PING", "--expect", "PONG").exitcode == 0
+
+
+def test_all_monitors_of_a_host_are_asked_together(tmp_path: Path) -> None:
+    with companions(zabbix.packet("1"), 2) as ports:
+        table = [INIT]
+        for port in ports:
+            config = tmp_path / f"{port}.conf"
+            config.write_text(f"ListenPort={port}\n")
+            table.append(process(port, "/usr/sbin/zabbix_agent2", "-c", str(config)))
+        assert said(run("--state-dir", str(tmp_path / "s"), table=table)) == (
+            0,
+            "2 monitors alive and working: zabbix-agent, zabbix-agent-2",
+        )
+
+
+def test_what_to_type_next_says_on_which_host_when_it_is_another_one() -> None:
+    hung = Organ("executor", CRITICAL, "hangs", "systemctl status icinga2")
+    far = Target("icinga2", "icinga2", url="https://icinga.example.com:5665")
+    near = Target("icinga2", "icinga2", host="127.0.0.1")
+    told = [contact.there(hung, contact.elsewhere(target)).next for target in (far, near)]
+    assert told == ["on icinga.example.com: systemctl status icinga2", "systemctl status icinga2"]
+    for enough in ("curl -s http://icinga.example.com/x", "timedatectl on both hosts", ""):
+        named = replace(hung, next=enough)
+        assert contact.there(named, "icinga.example.com") == named
 
 
 def test_a_documented_sensu_backend_that_says_200_with_an_ill_member() -> None:
@@ -360,8 +413,12 @@ def test_a_hang_is_never_looked_at_twice() -> None:
     ("args", "words"),
     [
         (["--url", "http://x"], "--url needs --monitor"),
+        (["--monitor", "monit", "--url", "monit.example.com"], "is no URL"),
+        (["--monitor", "monit", "--url", "http://[::1"], "is no URL"),
+        (["--monitor", "monit", "--url", "http://x:99999"], "is no URL"),
         (["--monitor", "daemon"], "needs something to look at"),
         (["--monitor", "monit", "--pidfile", "/x"], "--pidfile is for --monitor daemon"),
+        (["--monitor", "nagios", "--socket", "/x"], "--socket is for --monitor collectd and"),
         (["--monitor", "monit", "--url", "localhost:2812"], "is no URL"),
         (["--monitor", "monit", "--user", "x"], "--user needs its password"),
         (["--advances", "sql:select"], "is no source"),

@@ -284,6 +284,23 @@ def test_without_rights_the_children_of_the_workers_tell_whether_anything_is_exe
     )
 
 
+def test_a_reload_does_not_make_a_look_without_rights_learn_anew() -> None:
+    def look(pid: int, faults: int, at: float, before: Seen | None) -> Seen:
+        spawner = replace(process(pid, "icinga2"), reaped_faults=faults)
+        wishes = replace(WISHES, remembered=before.facts if before else {})
+        seen = replace(ICINGA, app=None, has_login=False, trouble=("login", ""), spawner=spawner)
+        return icinga2.judged(seen, wishes, Clock(at))
+
+    working = look(3, 6, NOW + 60, look(3, 5, NOW, None))
+    reloaded = look(4, 0, NOW + 80, working)
+    assert worst(reloaded)[0] is OK
+    assert reloaded.organs[-1].sentence == "executor was renewed 0s ago, and worked before"
+    again = look(5, 0, NOW + 100, look(4, 0, NOW + 90, reloaded))
+    assert again.organs[-1].sentence == "executor was renewed 0s ago, and worked before"
+    # What stands still since its renewal is dead all the same.
+    assert worst(look(5, 0, NOW + 900, again))[0] is CRITICAL
+
+
 # Icinga 2
 
 APP = icinga2.Application("me", 21, NOW - 9000, 9000, True, True, True, 9, 120, 0)
@@ -322,6 +339,18 @@ HANGING = replace(SERVICE, last_check=NOW - 300, next_check=NOW - 240)
          "main loop the certificate of x has expired"),
         (replace(ICINGA, app=replace(APP, started=NOW - 9000 + 300)), WARNING,
          "clock is 5m ahead of ours"),
+        (replace(ICINGA, app=replace(APP, executed_last_minute=45), services=(SERVICE,) * 100),
+         WARNING,
+         "executor falls behind: 45 checks executed in the last minute, 100 expected"),
+        (replace(ICINGA, app=replace(APP, executed_last_minute=45, uptime=80, started=NOW - 80),
+                 services=(SERVICE,) * 100), OK, "main loop answers in 50ms (API)"),
+        (replace(ICINGA, what="hosts", app=replace(APP, services=0, hosts=1, service_checks=False)),
+         OK, "main loop answers in 50ms (API)"),
+        (replace(ICINGA, what="hosts", app=replace(APP, services=0, hosts=1, host_checks=False)),
+         CRITICAL, "checks are disabled for the whole program: nothing is being checked"),
+        (replace(ICINGA, what="hosts", services=None, services_trouble=("permission", "404"),
+                 app=replace(APP, services=0, hosts=1)), UNKNOWN,
+         "executor cannot be asked: the API user lacks the permission objects/query/Host"),
         (replace(ICINGA, canary=("lost", "has lost the canary submitted to a!b")), CRITICAL,
          "intake has lost the canary submitted to a!b"),
     ],
@@ -338,6 +367,11 @@ HANGING = replace(SERVICE, last_check=NOW - 300, next_check=NOW - 240)
         "wrong password",
         "the certificate has expired",
         "another clock",
+        "half of the checks are not executed",
+        "half of them, but it has been up for a minute only",
+        "only hosts, checks of services are disabled",
+        "only hosts, and their checks are disabled",
+        "only hosts, and no permission for them",
         "the canary is lost",
     ],
 )  # fmt: skip

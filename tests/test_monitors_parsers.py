@@ -218,7 +218,13 @@ def test_the_door_of_monit_is_read_from_its_control_file() -> None:
         "set daemon 30\n# set httpd port 1\nset httpd port 2812 and\n use address 10.0.0.1\n"
         ' allow localhost\n allow admin:"monit"\ncheck process x\n'
     )
-    assert monit.parse_control_file(text) == monit.Door(2812, "10.0.0.1", "admin", "monit")
+    assert monit.parse_control_file(text) == monit.Door(
+        2812, "10.0.0.1", user="admin", password="monit"
+    )
+    text = "set httpd unixsocket /run/monit.sock\n permission 0660 allow watch:seen\ncheck file x"
+    assert monit.parse_control_file(text) == monit.Door(
+        socket="/run/monit.sock", user="watch", password="seen"
+    )
     assert monit.parse_control_file("set daemon 30\n") == monit.Door()
 
 

@@ -250,12 +250,14 @@ define service{{
 
 
 class Icinga(Side):
-    """Icinga 2 with its API, a plugin and built-in checks every two seconds."""
+    """Icinga 2 with its API, a plugin and built-in checks every two seconds; or with a host alone,
+    checked by a plugin."""
 
     interval = 2
 
-    def __init__(self, place: Path, bind: str = "127.0.0.1") -> None:
+    def __init__(self, place: Path, bind: str = "127.0.0.1", has_services: bool = True) -> None:
         super().__init__(place)
+        self.has_services = has_services
         self.port = free_port()
         self.bind = bind
         self.password = place / "password"
@@ -295,11 +297,26 @@ object ApiListener "api" {{ bind_host = "{self.bind}"; bind_port = "{self.port}"
 object ApiUser "root" {{ password = "seen"; permissions = [ "*" ] }}
 object ApiUser "watch" {{
   password = "seen"
-  permissions = [ "status/query", "objects/query/Service" ]
+  permissions = [ "status/query", "objects/query/Service", "objects/query/Host" ]
 }}
 object ApiUser "little" {{ password = "seen"; permissions = [ "status/query" ] }}
 object CheckCommand "true" {{ command = [ "/bin/true" ] }}
-object Host "here" {{ check_command = "dummy"; check_interval = {self.interval}s }}
+{self.objects()}"""
+        )
+        for path in [at, *at.rglob("*")]:
+            shutil.chown(path, "nagios", "nagios")
+
+    def objects(self) -> str:
+        if not self.has_services:
+            return f"""object Host "here" {{
+  check_command = "true"
+  check_interval = {self.interval}s; retry_interval = {self.interval}s
+}}
+"""
+        return f"""object Host "here" {{
+  check_command = "dummy"
+  check_interval = {self.interval}s
+}}
 object Service "pulse" {{
   host_name = "here"; check_command = "true"
   check_interval = {self.interval}s; retry_interval = {self.interval}s
@@ -312,9 +329,6 @@ object Service "canary" {{
   host_name = "here"; check_command = "dummy"; enable_active_checks = false
 }}
 """
-        )
-        for path in [at, *at.rglob("*")]:
-            shutil.chown(path, "nagios", "nagios")
 
     def argv(self) -> list[str]:
         binary = next(Path("/usr/lib").glob("*/icinga2/sbin/icinga2"))
@@ -335,8 +349,9 @@ object Service "canary" {{
         ]
 
     def is_up(self) -> bool:
+        which = "services/here!pulse" if self.has_services else "hosts/here"
         try:
-            found = self.ask("/v1/objects/services/here!pulse?attrs=last_check")
+            found = self.ask(f"/v1/objects/{which}?attrs=last_check")
         except OSError:
             return False
         return bool(json.loads(found)["results"][0]["attrs"]["last_check"] > 0)
@@ -457,27 +472,39 @@ scrape_configs:
             f"--config.file={self.place}/p.yml",
             f"--storage.tsdb.path={self.place}/data",
             f"--web.listen-address=127.0.0.1:{self.port}",
+            "--web.enable-lifecycle",
             # Else the next Watchdog after the first, which comes before the Alertmanager is known,
             # takes a minute.
             "--rules.alert.resend-delay=1s",
         ]
 
     def is_up(self) -> bool:
-        return super().is_up() and '"lastScrape":"2' in self.get("/api/v1/targets")
+        try:
+            return '"lastScrape":"2' in self.get("/api/v1/targets")
+        except OSError:  # 503 until it has read its write-ahead log
+            return False
 
 
 class Monit(Web):
-    """Monit with a cycle of one second."""
+    """Monit with a cycle of one second, at a port or at a Unix socket."""
+
+    def __init__(self, place: Path, has_port: bool = True) -> None:
+        super().__init__(place)
+        self.has_port = has_port
+        self.socket = place / "sock"
 
     def prepare(self) -> None:
         at = self.place
+        door = f"port {self.port} and use address 127.0.0.1"
+        if not self.has_port:
+            door = f"unixsocket {self.socket}"
         (at / "monitrc").write_text(
             f"""set daemon 1
 set log {at}/monit.log
 set pidfile {at}/monit.pid
 set idfile {at}/monit.id
 set statefile {at}/monit.state
-set httpd port {self.port} and use address 127.0.0.1 allow watch:seen
+set httpd {door} allow watch:seen
 check filesystem here with path /
 check file this with path {at}/monitrc
 """
@@ -488,6 +515,8 @@ check file this with path {at}/monitrc
         return ["monit", "-I", "-c", f"{self.place}/monitrc"]
 
     def is_up(self) -> bool:
+        if not self.has_port:
+            return self.socket.exists()
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             return True
         return False

@@ -323,24 +323,19 @@ def children_organ(
     total = sum(process.reaped_faults for process in parents)
     pids = sorted(process.pid for process in parents)
     before: Mapping[str, Any] = wishes.remembered.get("children") or {}
-    if before.get("pids") != pids:
-        facts = {"children": {"pids": pids, "faults": total, "since": clock.now, "moved": False}}
-        return (
-            Organ(
-                "executor",
-                wishes.learning,
-                "is still to be learned, from what it does until the next look",
-            ),
-            facts,
-        )
-    moved = total != before.get("faults")
-    since = clock.now if moved else float(before.get("since", clock.now))
+    is_same = before.get("pids") == pids
+    moves = is_same and total != before.get("faults")
+    has_moved = moves or (is_same and bool(before.get("moved")))
+    # A reload renews the workers. What was learned of the old ones holds until these stand still.
+    known = bool(before.get("known")) or (not is_same and bool(before.get("moved")))
+    since = float(before.get("since", clock.now)) if is_same and not moves else clock.now
     facts = {
         "children": {
             "pids": pids,
             "faults": total,
             "since": since,
-            "moved": moved or bool(before.get("moved")),
+            "moved": has_moved,
+            "known": known,
         }
     }
     still = clock.age(since)
@@ -356,15 +351,15 @@ def children_organ(
             ),
             facts,
         )
-    if not facts["children"]["moved"]:
-        return (
-            Organ(
-                "executor",
-                wishes.learning,
-                f"is still to be learned: it has executed nothing in {ago(still)}",
-            ),
-            facts,
+    if not has_moved and known:
+        return fine("executor", f"was renewed {ago(still)} ago, and worked before"), facts
+    if not has_moved:
+        told = (
+            f": it has executed nothing in {ago(still)}"
+            if is_same
+            else ", from what it does until the next look"
         )
+        return Organ("executor", wishes.learning, f"is still to be learned{told}"), facts
     return fine("executor", f"has executed something within {ago(max(still, 1.0))}"), facts
 
 

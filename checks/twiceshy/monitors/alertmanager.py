@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from twiceshy.monitors import (
     Clock,
-    Organ,
     Seen,
     Target,
     Wishes,
@@ -24,14 +23,12 @@ from twiceshy.monitors import (
     dead,
     fine,
     poor,
-    skewed,
-    stopped_organ,
     unanswered,
 )
+from twiceshy.monitors.contact import answered, expected, halted, instance, is_young, page, url_of
 from twiceshy.monitors.processes import Process
 from twiceshy.monitors.prometheus import (
     Metrics,
-    ask,
     first,
     grown,
     local_url,
@@ -46,10 +43,8 @@ WATCHDOG = "Watchdog"
 
 def parse_ends(text: str) -> list[float]:
     """The `endsAt` of alerts from /api/v2/alerts; Trouble when it is not that."""
-    try:
+    with expected("the list of alerts is not Alertmanager's"):
         return [rfc3339(str(alert["endsAt"])) for alert in json.loads(text)]
-    except (ValueError, KeyError, TypeError):
-        raise asking.Trouble("strange", "the list of alerts is not Alertmanager's") from None
 
 
 @dataclass(frozen=True)
@@ -68,57 +63,41 @@ class Sight:
 
 def found(table: Sequence[Process]) -> list[Target]:
     return [
-        Target(
-            kind="alertmanager",
-            name="alertmanager",
-            url=local_url(process, PORT),
-            main=process,
-            processes=(process,),
-        )
+        instance("alertmanager", process, url=local_url(process, PORT))
         for process in table
         if process.program in ("alertmanager", "prometheus-alertmanager")
     ]
 
 
 def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    url = (target.url or f"http://{target.host or '127.0.0.1'}:{target.port or PORT}").rstrip("/")
+    url = url_of(target, PORT)
+    seen = Sight(target.name, url, main=target.main)
     wanted = quote(f'alertname="{wishes.watchdog or WATCHDOG}"', safe="")
     try:
-        answer = ask(f"{url}/api/v2/alerts?active=true&filter={wanted}", wishes)
-        ends = parse_ends(answer.text)
-        metrics = parse_metrics(ask(url + "/metrics", wishes).text)
+        answer = page(f"{url}/api/v2/alerts?active=true&filter={wanted}", wishes)
+        return replace(
+            seen,
+            probe_seconds=answer.seconds,
+            date=answer.headers.get("Date", ""),
+            ends=tuple(parse_ends(answer.text)),
+            metrics=parse_metrics(page(url + "/metrics", wishes).text),
+        )
     except asking.Trouble as trouble:
-        return Sight(target.name, url, trouble=(trouble.kind, trouble.text), main=target.main)
-    return Sight(
-        target.name,
-        url,
-        answer.seconds,
-        answer.headers.get("Date", ""),
-        metrics=metrics,
-        ends=tuple(ends),
-        main=target.main,
-    )
+        return replace(seen, trouble=trouble.told)
 
 
 RESTART = "journalctl -u prometheus-alertmanager -u alertmanager -n 50"
 
 
 def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs: list[Organ] = []
-    stopped = stopped_organ([seen.main], "process") if seen.main else None
-    if stopped:
-        organs.append(stopped)
+    organs = halted(seen.main)
     metrics = seen.metrics
     if metrics is None:
         organs.append(unanswered(*seen.trouble, next=RESTART, has_login=bool(wishes.user)))
         return Seen(seen.name, tuple(organs), age_measures(seen.name, None, None, None))
-    organs.append(fine("main loop", f"answers in {(seen.probe_seconds or 0) * 1000:.0f}ms"))
-    skew = skewed(seen.date, clock)
-    if skew:
-        organs.append(skew)
+    organs += answered(seen.probe_seconds, seen.date, clock)
     began = first(metrics, "process_start_time_seconds")
     started = clock.age(began) if began else None
-    is_young = started is not None and 0 <= started < wishes.startup_grace
     name = safe(wishes.watchdog or WATCHDOG, 60)
     latest = max(seen.ends, default=0.0)
     was_there = bool(wishes.remembered.get("watchdog"))
@@ -128,7 +107,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
         organs.append(
             fine("intake", f"has the alert {name}, good for {ago(latest - clock.now)} more")
         )
-    elif is_young:
+    elif is_young(started, wishes):
         organs.append(fine("intake", f"has no alert {name} yet; it has only just started"))
     elif is_expected:
         ended = f" (it ended {ago(clock.age(latest))} ago)" if latest else ""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from twiceshy.monitors import (
     Clock,
-    Organ,
     Seen,
     Target,
     Wishes,
@@ -23,10 +22,10 @@ from twiceshy.monitors import (
     dead,
     fine,
     poor,
-    stopped_organ,
     unanswered,
     unseen,
 )
+from twiceshy.monitors.contact import halted, instance
 from twiceshy.monitors.processes import Process
 from twiceshy.verdict import safe
 
@@ -69,7 +68,7 @@ class Sight:
 
 def found(table: Sequence[Process]) -> list[Target]:
     return [
-        Target(kind="checkmk-agent", name="checkmk-agent", main=process, processes=(process,))
+        instance("checkmk-agent", process)
         for process in table
         if process.program == "cmk-agent-ctl" and "daemon" in process.argv
     ]
@@ -96,10 +95,7 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
 
 
 def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs: list[Organ] = []
-    stopped = stopped_organ([seen.main], "process") if seen.main else None
-    if stopped:
-        organs.append(stopped)
+    organs = halted(seen.main)
     late: list[tuple[str, float, float]] = []
     if seen.trouble[0]:
         if seen.trouble[0] == "closed":

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from twiceshy import deadline
 from twiceshy.monitors import (
     Clock,
-    Organ,
     Seen,
     Target,
     Wishes,
@@ -26,10 +25,10 @@ from twiceshy.monitors import (
     dead,
     fine,
     processes,
-    stopped_organ,
     unanswered,
     unseen,
 )
+from twiceshy.monitors.contact import config_of, halted, instance, is_young
 from twiceshy.monitors.processes import Process
 from twiceshy.plugin import CheckError
 
@@ -105,14 +104,11 @@ class Sight:
 
 def found(table: Sequence[Process]) -> list[Target]:
     return [
-        Target(
-            kind="collectd",
-            name="collectd",
-            config=Path(
-                processes.path_of(process, processes.option_of(process.argv, "-C")) or CONFIGS[0]
-            ),
-            main=process,
-            processes=(process,),
+        instance(
+            "collectd",
+            process,
+            config=processes.path_of(process, processes.option_of(process.argv, "-C"))
+            or CONFIGS[0],
         )
         for process in table
         if process.program == "collectd"
@@ -120,11 +116,7 @@ def found(table: Sequence[Process]) -> list[Target]:
 
 
 def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    path = (
-        str(target.config)
-        if target.config
-        else next((path for path in CONFIGS if os.path.exists(path)), "")
-    )
+    path = config_of(target, CONFIGS)
     config = Config(socket=target.socket)
     if path and not target.socket:
         try:
@@ -140,24 +132,16 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
             )
             newest = max(parse_listval(answer.text), default=None)
         except asking.Trouble as trouble:
-            return Sight(
-                target.name, config, trouble=(trouble.kind, trouble.text), main=target.main
-            )
-        return Sight(
-            target.name, config, answer.seconds, newest=newest, source="value", main=target.main
-        )
+            return replace(seen, trouble=trouble.told)
+        return replace(seen, probe_seconds=answer.seconds, newest=newest, source="value")
     if config.data_dir:
         try:
             with deadline.doing(f"looking through {config.data_dir}"):
                 newest = newest_file(config.data_dir)
         except OSError as error:
-            return Sight(
-                target.name,
-                config,
-                trouble=("denied", f"cannot look into {config.data_dir}: {error.strerror}"),
-                main=target.main,
-            )
-        return Sight(target.name, config, newest=newest, source="file", main=target.main)
+            text = f"cannot look into {config.data_dir}: {error.strerror}"
+            return replace(seen, trouble=("denied", text))
+        return replace(seen, newest=newest, source="file")
     return seen
 
 
@@ -183,15 +167,9 @@ RESTART = "journalctl -u collectd -n 50"
 
 
 def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs: list[Organ] = []
-    started: float | None = None
-    if seen.main is not None:
-        started = clock.age(seen.main.started)
-        stopped = stopped_organ([seen.main], "process")
-        if stopped:
-            organs.append(stopped)
+    organs = halted(seen.main)
+    started = clock.age(seen.main.started) if seen.main else None
     limit = wishes.silence or wishes.intervals * seen.config.interval + 10
-    is_young = started is not None and 0 <= started < wishes.startup_grace
     if seen.trouble[0]:
         organs.append(unanswered(*seen.trouble, next=RESTART))
         return Seen(seen.name, tuple(organs), age_measures(seen.name, None, limit, None), started)
@@ -203,7 +181,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
             unseen("executor", "cannot be judged: neither unixsock nor a DataDir is configured")
         )
     elif age is None or age > limit:
-        if is_young:
+        if is_young(started, wishes):
             organs.append(fine("executor", "has no value yet; it has only just started"))
         else:
             silent = (

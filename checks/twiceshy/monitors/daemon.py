@@ -15,6 +15,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from twiceshy.monitors import (
     ago,
     asking,
     clock_organ,
+    contact,
     dead,
     fine,
     poor,
@@ -196,16 +198,23 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
         seen = replace(seen, processes=listed, process_trouble=trouble)
     if asked.heartbeat:
         seen = replace(seen, beat=_beat(asked.heartbeat))
-    replies = [_reply(where, asked, wishes) for where in asked.answers]
+    questions = [partial(_reply, where, asked, wishes) for where in asked.answers]
     if asked.health_url:
-        replies.append(_health(asked, wishes))
-    if asked.unit:
-        unit, trouble = _unit(asked.unit)
-        seen = replace(seen, unit=unit, unit_trouble=trouble)
+        questions.append(partial(_health, asked, wishes))
+    sources = [partial(_progress, source, wishes) for source in asked.advances]
+    replies, progress, (unit, trouble) = asking.at_once(
+        [
+            lambda: asking.at_once(questions),
+            lambda: asking.at_once(sources),
+            lambda: _unit(asked.unit),
+        ]
+    )
     return replace(
         seen,
         replies=tuple(replies),
-        progress=tuple(_progress(source, wishes) for source in asked.advances),
+        progress=tuple(progress),
+        unit=unit,
+        unit_trouble=trouble,
     )
 
 
@@ -280,7 +289,7 @@ def _reply(where: str, asked: Asked, wishes: Wishes) -> Reply:
             address, send, lambda said: bool(said) and expect in said, wishes.probe_seconds
         )
     except asking.Trouble as trouble:
-        return Reply(where, trouble=(trouble.kind, trouble.text))
+        return Reply(where, trouble=trouble.told)
     if expect not in answer.body:
         return Reply(
             where,
@@ -293,18 +302,9 @@ def _reply(where: str, asked: Asked, wishes: Wishes) -> Reply:
 def _health(asked: Asked, wishes: Wishes) -> Reply:
     shown = asked.health_url.partition("?")[0]
     try:
-        answer = asking.fetch(
-            asked.health_url,
-            wishes.probe_seconds,
-            user=wishes.user,
-            password=wishes.password,
-            token=wishes.token,
-            ca_file=wishes.ca_file,
-            tls_name=wishes.tls_name,
-            insecure=wishes.insecure,
-        )
+        answer = contact.ask(asked.health_url, wishes)
     except asking.Trouble as trouble:
-        return Reply(shown, trouble=(trouble.kind, trouble.text))
+        return Reply(shown, trouble=trouble.told)
     if answer.status >= 300:
         return Reply(
             shown, answer.seconds, ("strange", f"HTTP {answer.status}: {safe(answer.text, 80)}")
@@ -322,6 +322,8 @@ UNIT_PROPERTIES = "LoadState,ActiveState,SubState,WatchdogUSec,WatchdogTimestamp
 
 
 def _unit(unit: str) -> tuple[Mapping[str, str] | None, str]:
+    if not unit:
+        return None, ""
     try:
         ran = aside.run(["systemctl", "show", "--property", UNIT_PROPERTIES, "--", unit], timeout=5)
     except (OSError, aside.NoAnswer) as error:
@@ -373,19 +375,7 @@ def _text_of(place: str, wishes: Wishes) -> str:
     if not re.match(r"https?://", place):
         with open(place, "rb") as stream:
             return stream.read(asking.MOST_BYTES).decode("utf-8", "replace")
-    answer = asking.fetch(
-        place,
-        wishes.probe_seconds,
-        user=wishes.user,
-        password=wishes.password,
-        token=wishes.token,
-        ca_file=wishes.ca_file,
-        tls_name=wishes.tls_name,
-        insecure=wishes.insecure,
-    )
-    if answer.status >= 400:
-        raise asking.Trouble("strange", f"HTTP {answer.status}")
-    return answer.text
+    return contact.page(place, wishes).text
 
 
 # What it means
@@ -413,7 +403,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
             started = clock.age(min(p.started for p in seen.processes))
             organ, facts["waiting"] = _alive(seen.processes, wishes, clock)
             organs.append(organ)
-    is_young = started is not None and 0 <= started < wishes.startup_grace
+    is_young = contact.is_young(started, wishes)
     for reply in seen.replies:
         where = safe(reply.where, 80)
         if reply.trouble[0]:

@@ -18,7 +18,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from twiceshy.monitors import (
     ago,
     asking,
     children_organ,
+    contact,
     dead,
     fine,
     poor,
@@ -88,9 +89,12 @@ ATTRIBUTES = (
 # A query whose filter does not fit into a URL (doc/12-icinga2-api.md, "Requests").
 OVERRIDE = {"X-HTTP-Method-Override": "GET"}
 EXECUTED = (
-    "service.last_check_result && service.last_check_result.active "
-    "&& typeof(service.last_check_result.command) == Array && service.last_check > cut"
+    "{0}.last_check_result && {0}.last_check_result.active "
+    "&& typeof({0}.last_check_result.command) == Array && {0}.last_check > cut"
 )
+
+# The statistics' minute, and half of one more until all checks have had their first turn.
+RATE_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
@@ -108,11 +112,13 @@ class Application:
     executed_last_minute: float | None
     pending: int | None
     own_zones: frozenset[str] = frozenset()
+    hosts: int = 0
+    hosts_executed_last_minute: float | None = None
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service that this node is to execute; times are Unix."""
+    """A service, or where there are none a host, that this node is to check; times are Unix."""
 
     name: str
     last_check: float
@@ -123,11 +129,9 @@ class Service:
 
 def parse_status(text: str) -> Application:
     """/v1/status (doc/12-icinga2-api.md, "Status and Statistics"). Trouble when it is not that."""
-    try:
+    with contact.expected("the answer is not that of an Icinga 2 API"):
         parts = {part["name"]: part["status"] for part in json.loads(text)["results"]}
         app = parts["IcingaApplication"]["icingaapplication"]["app"]
-    except (ValueError, KeyError, TypeError):
-        raise asking.Trouble("strange", "the answer is not that of an Icinga 2 API") from None
     cib = parts.get("CIB") or {}
     checker = (parts.get("CheckerComponent") or {}).get("checkercomponent") or {}
     zones = ((parts.get("ApiListener") or {}).get("api") or {}).get("zones") or {}
@@ -142,18 +146,19 @@ def parse_status(text: str) -> Application:
         notifications=app.get("enable_notifications"),
         host_checks=app.get("enable_host_checks"),
         service_checks=app.get("enable_service_checks"),
-        services=int(
-            sum(
-                float(cib.get(f"num_services_{state}") or 0)
-                for state in ("ok", "warning", "critical", "unknown", "pending")
-            )
-        ),
+        services=_count(cib, "num_services_", ("ok", "warning", "critical", "unknown", "pending")),
         executed_last_minute=cib.get("active_service_checks_1min"),
         pending=int(sum(p or 0 for p in pending)) if pending else None,
         own_zones=frozenset(
             name for name, zone in zones.items() if node in (zone.get("endpoints") or [])
         ),
+        hosts=_count(cib, "num_hosts_", ("up", "down", "unreachable", "pending")),
+        hosts_executed_last_minute=cib.get("active_host_checks_1min"),
     )
+
+
+def _count(cib: Mapping[str, Any], prefix: str, states: Sequence[str]) -> int:
+    return int(sum(float(cib.get(prefix + state) or 0) for state in states))
 
 
 def parse_services(text: str, app: Application) -> list[Service]:
@@ -162,7 +167,7 @@ def parse_services(text: str, app: Application) -> list[Service]:
     In a high-availability zone the other endpoint's share is paused here.
     """
     services = []
-    try:
+    with contact.expected("the list of services is not Icinga's"):
         results = json.loads(text)["results"]
         for result in results:
             attrs = result["attrs"]
@@ -183,20 +188,16 @@ def parse_services(text: str, app: Application) -> list[Service]:
                         has_period=bool(attrs.get("check_period")),
                     )
                 )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise asking.Trouble("strange", "the list of services is not Icinga's") from None
     return services
 
 
 def parse_executed(text: str) -> list[tuple[str, float]]:
     """Names and times of services whose last result was a plugin's."""
-    try:
+    with contact.expected("the list of services is not Icinga's"):
         return [
             (str(result["name"]), float(result["attrs"]["last_check"]))
             for result in json.loads(text)["results"]
         ]
-    except (ValueError, KeyError, TypeError):
-        raise asking.Trouble("strange", "the list of services is not Icinga's") from None
 
 
 # What is seen
@@ -211,6 +212,7 @@ class Sight:
     probe_seconds: float | None = None
     trouble: tuple[str, str] = ("", "")
     app: Application | None = None
+    what: str = "services"
     services: tuple[Service, ...] | None = None
     services_trouble: tuple[str, str] = ("", "")
     executed: tuple[tuple[str, float], ...] = ()
@@ -268,8 +270,11 @@ def _port(process: Process) -> int:
 
 
 def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    """Ask /v1/status, then for the services; stop at the first question that is not answered."""
-    url = (target.url or f"https://{target.host or '127.0.0.1'}:{target.port or PORT}").rstrip("/")
+    """Ask /v1/status, then for the services; stop at the first question that is not answered.
+
+    Where none is to be checked here, checks of hosts are the evidence.
+    """
+    url = contact.url_of(target, PORT, "https")
     umbrella, worker, spawner = roles(target.processes)
     seen = Sight(
         name=target.name,
@@ -285,33 +290,47 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
         status = _ask(url + "/v1/status" if wishes.user else url + "/", wishes)
         seen = replace(seen, probe_seconds=status.seconds, app=parse_status(status.text))
     except asking.Trouble as trouble:
-        return replace(seen, trouble=(trouble.kind, trouble.text))
+        return replace(seen, trouble=trouble.told)
     if seen.app is None:
         return seen
-    try:
-        services = parse_services(
-            _ask(
-                url + "/v1/objects/services",
-                wishes,
-                {"attrs": list(ATTRIBUTES), **_only(wishes)},
-            ).text,
-            seen.app,
-        )
-        seen = replace(seen, services=tuple(services), executed=_executed(url, wishes, services))
-    except asking.Trouble as trouble:
-        seen = replace(seen, services_trouble=(trouble.kind, trouble.text))
+    app, seen = seen.app, _with_work(seen, seen.app, "services", wishes)
+    if _is_idle(seen, app) and app.hosts and not wishes.pulse:
+        by_hosts = _with_work(seen, app, "hosts", wishes)
+        if not app.services or by_hosts.services_trouble[0] != "permission":
+            seen = by_hosts
     if wishes.canary:
         seen = replace(seen, canary=_canary(url, wishes))
     return seen
 
 
-def _only(wishes: Wishes) -> dict[str, Any]:
+def _with_work(seen: Sight, app: Application, what: str, wishes: Wishes) -> Sight:
+    """What was seen and all services, or all hosts, that this node is to check."""
+    try:
+        wanted = {"attrs": list(ATTRIBUTES), **_only(what, wishes)}
+        listed = _ask(f"{seen.url}/v1/objects/{what}", wishes, wanted).text
+        services = parse_services(listed, app)
+        executed = _executed(seen.url, what, wishes, services)
+    except asking.Trouble as trouble:
+        return replace(seen, what=what, services_trouble=trouble.told)
+    return replace(
+        seen, what=what, services=tuple(services), services_trouble=("", ""), executed=executed
+    )
+
+
+def _is_idle(seen: Sight, app: Application) -> bool:
+    """Whether no service is to be checked here; with none at all the API says 404."""
+    if seen.services_trouble[0] == "permission":
+        return app.services == 0
+    return seen.services == ()
+
+
+def _only(what: str, wishes: Wishes) -> dict[str, Any]:
     if wishes.pulse:
         return {
             "filter": "service.__name == pulse",
             "filter_vars": {"pulse": _object(wishes.pulse)},
         }
-    return {"filter": "service.enable_active_checks"}
+    return {"filter": f"{what[:-1]}.enable_active_checks"}
 
 
 def _object(name: str) -> str:
@@ -320,7 +339,7 @@ def _object(name: str) -> str:
 
 
 def _executed(
-    url: str, wishes: Wishes, services: Sequence[Service]
+    url: str, what: str, wishes: Wishes, services: Sequence[Service]
 ) -> tuple[tuple[str, float], ...]:
     """What plugins have been executed for lately; everything ever, only if that is nothing.
 
@@ -332,13 +351,13 @@ def _executed(
     for cut in (time.time() - fastest - 10, 0.0):
         wanted: dict[str, Any] = {
             "attrs": ["last_check"],
-            "filter": EXECUTED,
+            "filter": EXECUTED.format(what[:-1]),
             "filter_vars": {"cut": cut},
         }
         if wishes.pulse:
             wanted["filter"] += " && service.__name == pulse"
             wanted["filter_vars"]["pulse"] = _object(wishes.pulse)
-        executed = parse_executed(_ask(url + "/v1/objects/services", wishes, wanted).text)
+        executed = parse_executed(_ask(f"{url}/v1/objects/{what}", wishes, wanted).text)
         # A result that an agent or another node has sent is not this node's work.
         own = {service.name for service in services}
         executed = [(name, at) for name, at in executed if name in own]
@@ -349,13 +368,9 @@ def _executed(
 
 def _ask(url: str, wishes: Wishes, post: dict[str, Any] | None = None) -> asking.Answer:
     is_query = post is not None and "/v1/objects/" in url
-    answer = asking.fetch(
+    answer = contact.ask(
         url,
-        wishes.probe_seconds,
-        user=wishes.user,
-        password=wishes.password,
-        ca_file=wishes.ca_file,
-        tls_name=wishes.tls_name,
+        wishes,
         # Without a login there is nothing to give away to an impostor.
         insecure=wishes.insecure or not wishes.user,
         post=post,
@@ -437,7 +452,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
         started = app.uptime or clock.age(app.started)
     elif seen.worker is not None:
         started = clock.age(seen.worker.started)
-    is_young = started is not None and 0 <= started < wishes.startup_grace
+    is_young = contact.is_young(started, wishes)
     organs = _processes(seen)
     if seen.umbrella is None and seen.worker is not None and not is_young:
         organs.append(
@@ -543,29 +558,32 @@ def _main_loop(seen: Sight, is_young: bool) -> Organ:
 def _executor(
     seen: Sight, app: Application, wishes: Wishes, clock: Clock, is_young: bool
 ) -> tuple[Organ, float | None]:
-    if app.service_checks is False:
+    is_by_hosts = seen.what == "hosts"
+    if (app.host_checks if is_by_hosts else app.service_checks) is False:
         return (
             dead(
                 "checks",
                 "are disabled for the whole program: nothing is being checked",
-                "set enable_service_checks of IcingaApplication by the API or in the web interface",
+                f"set enable_{seen.what[:-1]}_checks of IcingaApplication by the API or in the web "
+                "interface",
             ),
             None,
         )
     kind, text = seen.services_trouble
-    if kind == "permission" and app.services == 0:
+    if kind == "permission" and not (app.services or app.hosts):
         return fine("executor", "has nothing to do: no services are configured"), None
     if kind in ("permission", "forbidden"):
         return (
             unseen(
                 "executor",
-                "cannot be asked: the API user lacks the permission objects/query/Service",
+                "cannot be asked: the API user lacks the permission objects/query/"
+                f"{'Host' if is_by_hosts else 'Service'}",
             ),
             None,
         )
     if kind:
         return dead(
-            "executor", f"cannot be judged, the API does not tell the services: {text}", RESTART
+            "executor", f"cannot be judged, the API does not tell the {seen.what}: {text}", RESTART
         ), None
     services = seen.services or ()
     if not services:
@@ -626,6 +644,26 @@ def _executor(
             ),
             limit,
         )
+    rate = _rate(seen)
+    expected = sum(60 / service.interval for service in due)
+    # Built-in checks, agents' and peers' are in that rate, too: it may be more, never less.
+    has_a_minute = app.uptime > RATE_SECONDS and clock.age(clock.now - 60) >= 60
+    if (
+        rate is not None
+        and expected >= LATE_LEAST
+        and rate < (1 - LATE_SHARE) * expected
+        and has_a_minute
+        and not is_young
+    ):
+        return (
+            poor(
+                "executor",
+                f"falls behind: {rate:.0f} checks executed in the last minute, {expected:.0f} "
+                "expected",
+                RESTART,
+            ),
+            limit,
+        )
     if newest:
         return fine(
             "executor", f"last executed a plugin {ago(max(0.0, clock.age(newest)))} ago; {share}"
@@ -633,9 +671,17 @@ def _executor(
     return fine("executor", f"has not executed a plugin yet; {share}"), limit
 
 
+def _rate(seen: Sight) -> float | None:
+    """Checks executed in the last minute, of the kind that it is judged by."""
+    if seen.app is None:
+        return None
+    by_hosts = seen.what == "hosts"
+    return seen.app.hosts_executed_last_minute if by_hosts else seen.app.executed_last_minute
+
+
 def _measures(seen: Sight, clock: Clock, limit: float | None) -> tuple[Measure, ...]:
     newest = max((at for _, at in seen.executed), default=None)
-    app = seen.app
+    rate = _rate(seen)
     overdue = None
     if seen.services is not None:
         overdue = sum(
@@ -652,9 +698,7 @@ def _measures(seen: Sight, clock: Clock, limit: float | None) -> tuple[Measure, 
         Measure(label(seen.name, "probe_time"), seen.probe_seconds, "s", minimum=0),
         Measure(
             label(seen.name, "executed_rate"),
-            float(app.executed_last_minute) / 60
-            if app and app.executed_last_minute is not None
-            else None,
+            float(rate) / 60 if rate is not None else None,
             minimum=0,
         ),
         Measure(label(seen.name, "overdue"), overdue, minimum=0),

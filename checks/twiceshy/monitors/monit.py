@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from twiceshy.monitors import (
     Clock,
-    Organ,
     Seen,
     Target,
     Wishes,
@@ -26,10 +25,9 @@ from twiceshy.monitors import (
     fine,
     poor,
     processes,
-    skewed,
-    stopped_organ,
     unanswered,
 )
+from twiceshy.monitors.contact import answered, halted, instance, page, url_of
 from twiceshy.monitors.processes import Process
 from twiceshy.verdict import safe
 
@@ -97,22 +95,25 @@ class Door:
 
     port: int = 0
     host: str = ""
+    socket: str = ""
     user: str = ""
     password: str = ""
 
 
 def parse_control_file(text: str) -> Door:
-    """`set httpd port N [and use address H] allow user:password` (monit(1), MONIT HTTPD)."""
+    """`set httpd port N [use address H] | unixsocket PATH`, `allow user:password` (monit(1))."""
     text = re.sub(r"(?m)#.*$", "", text)
     httpd = re.search(r"(?is)\bset\s+httpd\b(.*?)(?=\n\s*(?:set|check|include)\b|\Z)", text)
     if not httpd:
         return Door()
     port = re.search(r"(?i)\bport\s+(\d+)", httpd.group(1))
     host = re.search(r"(?i)\buse\s+address\s+(\S+)", httpd.group(1))
+    socket = re.search(r"(?i)\bunixsocket\s+\"?([^\s\"]+)", httpd.group(1))
     login = re.search(r"(?i)\ballow\s+\"?([\w.-]+)\"?:\"?([^\s\"]+)\"?", httpd.group(1))
     return Door(
         int(port.group(1)) if port else 0,
         host.group(1) if host else "",
+        socket.group(1) if socket else "",
         login.group(1) if login else "",
         login.group(2) if login else "",
     )
@@ -133,14 +134,11 @@ class Sight:
 
 def found(table: Sequence[Process]) -> list[Target]:
     return [
-        Target(
-            kind="monit",
-            name="monit",
-            config=Path(
-                processes.path_of(process, processes.option_of(process.argv, "-c")) or CONFIGS[0]
-            ),
-            main=process,
-            processes=(process,),
+        instance(
+            "monit",
+            process,
+            config=processes.path_of(process, processes.option_of(process.argv, "-c"))
+            or CONFIGS[0],
         )
         for process in table
         # Without these it is the command line that talks to the daemon.
@@ -162,56 +160,43 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
             is_read = True
         except OSError:
             continue
-    host = target.host or door.host or "127.0.0.1"
-    url = (target.url or f"http://{host}:{target.port or door.port or PORT}").rstrip("/")
-    if is_read and not door.port and not (target.url or target.host or target.port):
-        trouble = ("forbidden", "its control file has no `set httpd port`, so nothing can be asked")
-        return Sight(target.name, url, trouble=trouble, main=target.main)
+    is_told = bool(target.url or target.host or target.port or target.socket)
+    unix_socket = target.socket or ("" if is_told or door.port else door.socket)
+    url = url_of(replace(target, host=target.host or door.host), door.port or PORT)
+    seen = Sight(target.name, url, main=target.main)
+    if is_read and not (door.port or door.socket or is_told):
+        trouble = ("forbidden", "its control file has no `set httpd`, so nothing can be asked")
+        return replace(seen, trouble=trouble)
+    login = {"user": wishes.user or door.user, "password": wishes.password or door.password}
     try:
-        answer = asking.fetch(
-            url + "/_status?format=xml",
-            wishes.probe_seconds,
-            user=wishes.user or door.user,
-            password=wishes.password or door.password,
-            ca_file=wishes.ca_file,
-            tls_name=wishes.tls_name,
-            insecure=wishes.insecure,
+        answer = page(f"{url}/_status?format=xml", wishes, unix_socket=unix_socket, **login)
+        return replace(
+            seen,
+            probe_seconds=answer.seconds,
+            date=answer.headers.get("Date", ""),
+            state=parse_state(answer.body),
         )
-        if answer.status >= 400:
-            raise asking.Trouble("strange", f"HTTP {answer.status}")
-        state = parse_state(answer.body)
     except asking.Trouble as trouble:
-        kind, text = trouble.kind, trouble.text
+        kind, text = trouble.told
         if kind == "refused" and target.main and not (door.port or target.url or target.port):
             # That port was only the usual one: its control file is not ours to read.
-            kind, text = "forbidden", f"{text}, and its control file cannot be read (--url)"
-        return Sight(target.name, url, trouble=(kind, text), main=target.main)
-    return Sight(
-        target.name,
-        url,
-        answer.seconds,
-        answer.headers.get("Date", ""),
-        state=state,
-        main=target.main,
-    )
+            kind, text = (
+                "forbidden",
+                f"{text}, and its control file cannot be read (--url, --socket)",
+            )
+        return replace(seen, trouble=(kind, text))
 
 
 RESTART = "monit status; journalctl -u monit -n 50"
 
 
 def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs: list[Organ] = []
-    stopped = stopped_organ([seen.main], "process") if seen.main else None
-    if stopped:
-        organs.append(stopped)
+    organs = halted(seen.main)
     state = seen.state
     if state is None:
         organs.append(unanswered(*seen.trouble, next=RESTART, has_login=bool(wishes.user)))
         return Seen(seen.name, tuple(organs), age_measures(seen.name, None, None, None))
-    organs.append(fine("main loop", f"answers in {(seen.probe_seconds or 0) * 1000:.0f}ms"))
-    skew = skewed(seen.date, clock)
-    if skew:
-        organs.append(skew)
+    organs += answered(seen.probe_seconds, seen.date, clock)
     limit = wishes.silence or wishes.intervals * state.poll + SLOW_TEST_SECONDS
     grace = max(wishes.startup_grace, state.start_delay + state.poll)
     is_young = state.uptime < grace

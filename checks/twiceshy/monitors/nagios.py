@@ -32,6 +32,7 @@ from twiceshy.monitors import (
     asking,
     children_organ,
     clock_organ,
+    contact,
     dead,
     fine,
     poor,
@@ -409,11 +410,7 @@ def found(table: Sequence[Process]) -> list[Target]:
 
 def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
     """Ask the query handler once, read status.dat once, look at FIFO, disk and processes."""
-    path = (
-        str(target.config)
-        if target.config
-        else next((path for path in CONFIGS if os.path.exists(path)), "")
-    )
+    path = contact.config_of(target, CONFIGS)
     if not path:
         raise CheckError(f"no configuration of {target.kind} found; say --config FILE")
     try:
@@ -425,7 +422,13 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
     except OSError as error:
         raise CheckError(f"cannot read {path}: {error.strerror}") from error
 
-    echo_seconds, echo_trouble = _echo(config.query_socket, wishes.probe_seconds)
+    # A status file of a big site takes seconds to read; the echo of one that hangs does, too.
+    (echo_seconds, echo_trouble), (status, status_trouble) = asking.at_once(
+        [
+            lambda: _echo(config.query_socket, wishes.probe_seconds),
+            lambda: _status(config, wishes),
+        ]
+    )
     workers: tuple[Worker, ...] = ()
     if echo_seconds is not None:
         # A hung daemon is asked once a run and no more; this one has just answered.
@@ -437,7 +440,6 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
             )
         except asking.Trouble:
             workers = ()
-    status, status_trouble = _status(config, wishes)
     main = target.main
     if main is None:
         main = next(
@@ -482,7 +484,7 @@ def _echo(path: str, seconds: float) -> tuple[float | None, tuple[str, str]]:
             path, b"@echo " + nonce.encode() + b"\0", lambda said: nonce.encode() in said, seconds
         )
     except asking.Trouble as trouble:
-        return None, (trouble.kind, trouble.text)
+        return None, trouble.told
     if nonce not in answer.text:
         return None, ("strange", f"{path} does not echo")
     return answer.seconds, ("", "")
@@ -559,7 +561,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
     started = clock.age(status.program_start) if status and status.program_start else None
     if seen.main is not None and seen.main.started:
         started = min(x for x in (started, clock.age(seen.main.started)) if x is not None)
-    is_young = started is not None and 0 <= started < wishes.startup_grace
+    is_young = contact.is_young(started, wishes)
     organs: list[Organ] = []
     measures: list[Measure] = []
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twiceshy.monitors import (
     Clock,
-    Organ,
     Seen,
     Target,
     Wishes,
@@ -21,10 +20,10 @@ from twiceshy.monitors import (
     dead,
     fine,
     poor,
-    stopped_organ,
     unanswered,
     unseen,
 )
+from twiceshy.monitors.contact import answered, ask, expected, halted, instance, is_young, url_of
 from twiceshy.monitors.processes import Process
 from twiceshy.verdict import safe
 
@@ -43,13 +42,11 @@ class Endpoint:
 
 def parse_status(text: str) -> tuple[Endpoint, ...]:
     """GET /v1/status: `checks.endpoints`; Trouble when it is not that."""
-    try:
+    with expected("the answer is not that of New Relic's agent"):
         return tuple(
             Endpoint(str(e.get("url", "?")), bool(e.get("reachable")), str(e.get("error") or ""))
             for e in json.loads(text)["checks"]["endpoints"]
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise asking.Trouble("strange", "the answer is not that of New Relic's agent") from None
 
 
 @dataclass(frozen=True)
@@ -68,40 +65,32 @@ class Sight:
 
 def found(table: Sequence[Process]) -> list[Target]:
     return [
-        Target(kind="newrelic", name="newrelic", main=process, processes=(process,))
-        for process in table
-        if process.program == "newrelic-infra"
+        instance("newrelic", process) for process in table if process.program == "newrelic-infra"
     ]
 
 
 def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    url = (target.url or f"http://{target.host or '127.0.0.1'}:{target.port or PORT}").rstrip("/")
-    is_told = bool(target.url or target.host or target.port)
-    try:
-        answer = asking.fetch(url + "/v1/status", wishes.probe_seconds)
-        endpoints = parse_status(answer.text)
-        entity = asking.fetch(url + "/v1/status/entity", wishes.probe_seconds)
-    except asking.Trouble as trouble:
-        return Sight(
-            target.name, url, is_told, trouble=(trouble.kind, trouble.text), main=target.main
-        )
-    return Sight(
+    seen = Sight(
         target.name,
-        url,
-        is_told,
-        answer.seconds,
-        endpoints=endpoints,
-        has_entity=entity.status == 200,
+        url_of(target, PORT),
+        is_told=bool(target.url or target.host or target.port),
         main=target.main,
     )
+    try:
+        answer = ask(seen.url + "/v1/status", wishes)
+        return replace(
+            seen,
+            probe_seconds=answer.seconds,
+            endpoints=parse_status(answer.text),
+            has_entity=ask(seen.url + "/v1/status/entity", wishes).status == 200,
+        )
+    except asking.Trouble as trouble:
+        return replace(seen, trouble=trouble.told)
 
 
 def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs: list[Organ] = []
+    organs = halted(seen.main)
     started = clock.age(seen.main.started) if seen.main else None
-    stopped = stopped_organ([seen.main], "process") if seen.main else None
-    if stopped:
-        organs.append(stopped)
     if seen.trouble[0] == "refused" and not seen.is_told:
         organs.append(
             unseen(
@@ -111,7 +100,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
     elif seen.trouble[0]:
         organs.append(unanswered(*seen.trouble, next=RESTART))
     else:
-        organs.append(fine("main loop", f"answers in {(seen.probe_seconds or 0) * 1000:.0f}ms"))
+        organs += answered(seen.probe_seconds, "", clock)
         lost = [endpoint for endpoint in seen.endpoints if not endpoint.is_reachable]
         if lost:
             organs.append(
@@ -125,10 +114,8 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
         else:
             organs.append(fine("backend link", f"is up to {len(seen.endpoints)} endpoints"))
         if not seen.has_entity:
-            is_young = started is not None and started < wishes.startup_grace
-            organs.append(
-                (fine if is_young else poor)("identity", "is not known to the backend yet")
-            )
+            say = fine if is_young(started, wishes) else poor
+            organs.append(say("identity", "is not known to the backend yet"))
     return Seen(
         seen.name, tuple(organs), age_measures(seen.name, None, None, seen.probe_seconds), started
     )

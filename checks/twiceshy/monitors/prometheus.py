@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twiceshy import units
@@ -30,10 +30,9 @@ from twiceshy.monitors import (
     fine,
     poor,
     processes,
-    skewed,
-    stopped_organ,
     unanswered,
 )
+from twiceshy.monitors.contact import answered, expected, halted, instance, is_young, page, url_of
 from twiceshy.monitors.processes import Process
 from twiceshy.verdict import safe
 
@@ -100,7 +99,7 @@ class Scraped:
 
 def parse_targets(text: str) -> list[Scraped]:
     """/api/v1/targets; Trouble when it is not that. Before 2.29 there is no interval: 1m then."""
-    try:
+    with expected("the list of targets is not Prometheus'"):
         return [
             Scraped(
                 name=f"{target.get('scrapePool', '')} {target.get('scrapeUrl', '')}".strip(),
@@ -110,8 +109,6 @@ def parse_targets(text: str) -> list[Scraped]:
             )
             for target in json.loads(text)["data"]["activeTargets"]
         ]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise asking.Trouble("strange", "the list of targets is not Prometheus'") from None
 
 
 @dataclass(frozen=True)
@@ -130,13 +127,7 @@ class Sight:
 
 def found(table: Sequence[Process]) -> list[Target]:
     return [
-        Target(
-            kind="prometheus",
-            name="prometheus",
-            url=local_url(process, PORT),
-            main=process,
-            processes=(process,),
-        )
+        instance("prometheus", process, url=local_url(process, PORT))
         for process in table
         if process.program == "prometheus"
     ]
@@ -154,43 +145,23 @@ def local_url(process: Process, port: int) -> str:
     return f"http://{host}:{its_port or port}" + (f"/{prefix}" if prefix else "")
 
 
-def ask(url: str, wishes: Wishes) -> asking.Answer:
-    """A GET with the operator's credentials; Trouble for every status from 400 on."""
-    answer = asking.fetch(
-        url,
-        wishes.probe_seconds,
-        user=wishes.user,
-        password=wishes.password,
-        token=wishes.token,
-        ca_file=wishes.ca_file,
-        tls_name=wishes.tls_name,
-        insecure=wishes.insecure,
-    )
-    if answer.status >= 400:
-        raise asking.Trouble("strange", f"HTTP {answer.status}: {safe(answer.text, 80)}")
-    return answer
-
-
 def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    url = (target.url or f"http://{target.host or '127.0.0.1'}:{target.port or PORT}").rstrip("/")
+    url = url_of(target, PORT)
+    seen = Sight(target.name, url, main=target.main)
     try:
-        answer = ask(url + "/metrics", wishes)
+        answer = page(url + "/metrics", wishes)
         metrics = parse_metrics(answer.text)
         if not any(name.startswith("prometheus_") for name in metrics):
             raise asking.Trouble("strange", f"{url}/metrics has no metrics of a Prometheus")
-        targets: tuple[Scraped, ...] | None = tuple(
-            parse_targets(ask(url + "/api/v1/targets?state=active", wishes).text)
-        )
+        targets = parse_targets(page(url + "/api/v1/targets?state=active", wishes).text)
     except asking.Trouble as trouble:
-        return Sight(target.name, url, trouble=(trouble.kind, trouble.text), main=target.main)
-    return Sight(
-        target.name,
-        url,
-        answer.seconds,
-        answer.headers.get("Date", ""),
+        return replace(seen, trouble=trouble.told)
+    return replace(
+        seen,
+        probe_seconds=answer.seconds,
+        date=answer.headers.get("Date", ""),
         metrics=metrics,
-        targets=targets,
-        main=target.main,
+        targets=tuple(targets),
     )
 
 
@@ -198,21 +169,15 @@ RESTART = "journalctl -u prometheus -n 50"
 
 
 def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs: list[Organ] = []
-    stopped = stopped_organ([seen.main], "process") if seen.main else None
-    if stopped:
-        organs.append(stopped)
+    organs = halted(seen.main)
     metrics = seen.metrics
     if metrics is None:
         organs.append(unanswered(*seen.trouble, next=RESTART, has_login=bool(wishes.user)))
         return Seen(seen.name, tuple(organs), age_measures(seen.name, None, None, None))
-    organs.append(fine("main loop", f"answers in {(seen.probe_seconds or 0) * 1000:.0f}ms"))
-    skew = skewed(seen.date, clock)
-    if skew:
-        organs.append(skew)
+    organs += answered(seen.probe_seconds, seen.date, clock)
     began = first(metrics, "process_start_time_seconds")
     started = clock.age(began) if began else None
-    is_young = started is not None and 0 <= started < wishes.startup_grace
+    young = is_young(started, wishes)
     newest = first(metrics, "prometheus_tsdb_head_max_time_seconds")
     age = clock.age(newest) if newest and newest > 0 else None
     targets = seen.targets or ()
@@ -230,7 +195,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
             organs.append(
                 dead("clock", f"is wrong: the newest sample lies {ago(age)}", "timedatectl")
             )
-        if (age is None or age > limit) and not is_young:
+        if (age is None or age > limit) and not young:
             silent = "brings no sample" if age is None else f"brings no new sample for {ago(age)}"
             organs.append(
                 dead(
@@ -239,7 +204,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
                     RESTART,
                 )
             )
-        elif stuck and not is_young:
+        elif stuck and not young:
             say = dead if len(stuck) == len(targets) else poor
             worst = min(stuck, key=lambda t: t.last)
             organs.append(
@@ -256,7 +221,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
             organs.append(fine("scheduler", f"scrapes {len(targets)} targets, {at}"))
     else:
         organs.append(fine("scheduler", "has nothing to do: no targets are configured"))
-    organs += _rules(metrics, wishes, clock, is_young)
+    organs += _rules(metrics, wishes, clock, young)
     if first(metrics, "prometheus_config_last_reload_successful") == 0:
         organs.append(
             poor(
@@ -271,7 +236,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
         wishes,
     )
     # A start or a reload drops a few, before Alertmanager is discovered: two looks in a row count.
-    if lost and wishes.remembered.get("lost") and not is_young:
+    if lost and wishes.remembered.get("lost") and not young:
         organs.append(
             poor(
                 "notifications",
@@ -327,7 +292,7 @@ def grown(metrics: Metrics, names: Sequence[str], wishes: Wishes) -> tuple[float
     return grew, {"counters": facts}
 
 
-def _rules(metrics: Metrics, wishes: Wishes, clock: Clock, is_young: bool) -> list[Organ]:
+def _rules(metrics: Metrics, wishes: Wishes, clock: Clock, young: bool) -> list[Organ]:
     """Whether rule groups are evaluated, each against its own interval."""
     intervals = {
         labels.get("rule_group", ""): value
@@ -347,7 +312,7 @@ def _rules(metrics: Metrics, wishes: Wishes, clock: Clock, is_young: bool) -> li
     if not groups:
         return []
     late = [g for g in groups if g[1] > wishes.intervals * g[2] + 10]
-    if not late or is_young:
+    if not late or young:
         return [fine("rules", f"are evaluated in time ({len(groups)} groups)")]
     name, age, interval = max(late, key=lambda g: g[1])
     say = dead if len(late) == len(groups) else poor

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from twiceshy.monitors import (
     Clock,
-    Organ,
     Seen,
     Target,
     Wishes,
@@ -23,10 +22,10 @@ from twiceshy.monitors import (
     asking,
     dead,
     fine,
-    stopped_organ,
     unanswered,
     unseen,
 )
+from twiceshy.monitors.contact import answered, ask, expected, halted, instance, url_of
 from twiceshy.monitors.processes import Process
 from twiceshy.monitors.sensu_go import Executed, parse_event
 from twiceshy.plugin import CheckError
@@ -47,7 +46,7 @@ class Link:
 
 def parse_info(text: str) -> Link:
     """GET /info; Trouble when it is not that."""
-    try:
+    with expected("the answer is not that of a Sensu API"):
         info = json.loads(text)
         transport = info.get("transport") or info["rabbitmq"]
         results = transport.get("results") or {}
@@ -57,8 +56,6 @@ def parse_info(text: str) -> Link:
             int(results.get("consumers") or 0),
             int(results.get("messages") or 0),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise asking.Trouble("strange", "the answer is not that of a Sensu API") from None
 
 
 @dataclass(frozen=True)
@@ -83,57 +80,43 @@ def found(table: Sequence[Process]) -> list[Target]:
         names = [word.rpartition("/")[2] for word in process.argv[:2]]
         for name, kind in (("sensu-client", "sensu-client"), ("sensu-api", "sensu-api")):
             if name in names:
-                targets.append(Target(kind=kind, name=kind, main=process, processes=(process,)))
+                targets.append(instance(kind, process))
     return targets
 
 
 def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
     seen = Sight(target.name, target.kind, main=target.main)
-    host = target.host or "127.0.0.1"
     try:
         if target.kind == "sensu-client":
             answer = asking.converse(
-                (host, target.port or CLIENT_PORT),
+                (target.host or "127.0.0.1", target.port or CLIENT_PORT),
                 b"ping",
                 lambda said: b"pong" in said,
                 wishes.probe_seconds,
             )
             return replace(seen, probe_seconds=answer.seconds, pong="pong" in answer.text)
-        url = (target.url or f"http://{host}:{target.port or API_PORT}").rstrip("/")
-        answer = _ask(url + "/info", wishes)
+        url = url_of(target, API_PORT)
+        answer = ask(url + "/info", wishes)
         seen = replace(seen, probe_seconds=answer.seconds, link=parse_info(answer.text))
     except asking.Trouble as trouble:
-        return replace(seen, trouble=(trouble.kind, trouble.text))
+        return replace(seen, trouble=trouble.told)
     if wishes.pulse:
         client, mark, check = wishes.pulse.replace("!", ";").partition(";")
         if not mark:
             raise CheckError(f"{wishes.pulse!r} names no result; type CLIENT;CHECK")
         try:
-            answer = _ask(f"{url}/results/{quote(client, safe='')}/{quote(check, safe='')}", wishes)
+            answer = ask(f"{url}/results/{quote(client, safe='')}/{quote(check, safe='')}", wishes)
             if answer.status == 404:
                 raise asking.Trouble("missing", f"there is no result {client};{check}")
             seen = replace(seen, pulse=parse_event(answer.text))
         except asking.Trouble as trouble:
-            seen = replace(seen, pulse_trouble=(trouble.kind, trouble.text))
+            seen = replace(seen, pulse_trouble=trouble.told)
     return seen
-
-
-def _ask(url: str, wishes: Wishes) -> asking.Answer:
-    return asking.fetch(
-        url,
-        wishes.probe_seconds,
-        user=wishes.user,
-        password=wishes.password,
-        insecure=wishes.insecure,
-    )
 
 
 def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
     restart = f"journalctl -u {seen.kind} -n 50; tail /var/log/sensu/{seen.kind}.log"
-    organs: list[Organ] = []
-    stopped = stopped_organ([seen.main], "process") if seen.main else None
-    if stopped:
-        organs.append(stopped)
+    organs = halted(seen.main)
     started = clock.age(seen.main.started) if seen.main else None
     if seen.trouble[0]:
         organs.append(unanswered(*seen.trouble, next=restart, has_login=bool(wishes.user)))
@@ -146,7 +129,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
         )
     link = seen.link
     if link is not None:
-        organs.append(fine("main loop", f"answers in {(seen.probe_seconds or 0) * 1000:.0f}ms"))
+        organs += answered(seen.probe_seconds, "", clock)
         down = [
             name for name, up in (("transport", link.transport), ("redis", link.redis)) if not up
         ]

@@ -25,11 +25,10 @@ from twiceshy.monitors import (
     dead,
     fine,
     poor,
-    skewed,
-    stopped_organ,
     unanswered,
     unseen,
 )
+from twiceshy.monitors.contact import answered, ask, expected, halted, instance, url_of
 from twiceshy.monitors.processes import Process
 from twiceshy.plugin import CheckError
 from twiceshy.verdict import safe
@@ -47,22 +46,18 @@ class Executed:
 
 def parse_health(text: str) -> Mapping[str, Any]:
     """GET /health; Trouble when it is not that."""
-    try:
+    with expected("the answer is not that of a Sensu backend"):
         health = json.loads(text)
         if not isinstance(health, dict) or "ClusterHealth" not in health:
             raise ValueError
-    except ValueError:
-        raise asking.Trouble("strange", "the answer is not that of a Sensu backend") from None
-    return health
+        return health
 
 
 def parse_event(text: str) -> Executed:
     """An event of the core/v2 API; Trouble when it is not that."""
-    try:
+    with expected("the answer is not a Sensu event"):
         check = json.loads(text)["check"]
         return Executed(float(check["executed"]), float(check.get("interval") or 60))
-    except (ValueError, KeyError, TypeError):
-        raise asking.Trouble("strange", "the answer is not a Sensu event") from None
 
 
 @dataclass(frozen=True)
@@ -85,12 +80,10 @@ class Sight:
 
 def found(table: Sequence[Process]) -> list[Target]:
     return [
-        Target(
-            kind=process.program,
-            name=process.program,
+        instance(
+            process.program,
+            process,
             port=BACKEND_PORT if process.program == "sensu-backend" else AGENT_PORT,
-            main=process,
-            processes=(process,),
         )
         for process in table
         if process.program in ("sensu-backend", "sensu-agent")
@@ -99,8 +92,7 @@ def found(table: Sequence[Process]) -> list[Target]:
 
 def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
     is_backend = target.kind == "sensu-backend"
-    port = target.port or (BACKEND_PORT if is_backend else AGENT_PORT)
-    url = (target.url or f"http://{target.host or '127.0.0.1'}:{port}").rstrip("/")
+    url = url_of(target, BACKEND_PORT if is_backend else AGENT_PORT)
     seen = Sight(target.name, target.kind, url, main=target.main)
     try:
         answer = _ask(url + ("/health?timeout=2" if is_backend else "/healthz"), wishes)
@@ -113,7 +105,7 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
             health=parse_health(answer.text) if is_backend else None,
         )
     except asking.Trouble as trouble:
-        return replace(seen, trouble=(trouble.kind, trouble.text))
+        return replace(seen, trouble=trouble.told)
     if is_backend and wishes.pulse:
         entity, mark, check = wishes.pulse.replace("!", ";").partition(";")
         if not mark:
@@ -125,35 +117,23 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
                 raise asking.Trouble("missing", f"there is no event {entity};{check}")
             seen = replace(seen, pulse=parse_event(answer.text))
         except asking.Trouble as trouble:
-            seen = replace(seen, pulse_trouble=(trouble.kind, trouble.text))
+            seen = replace(seen, pulse_trouble=trouble.told)
     return seen
 
 
 def _ask(url: str, wishes: Wishes) -> asking.Answer:
-    return asking.fetch(
-        url,
-        wishes.probe_seconds,
-        ca_file=wishes.ca_file,
-        tls_name=wishes.tls_name,
-        insecure=wishes.insecure,
-        headers={"Authorization": f"Key {wishes.token}"} if wishes.token else {},
-    )
+    key = {"Authorization": f"Key {wishes.token}"} if wishes.token else {}
+    return ask(url, wishes, user="", token="", headers=key)
 
 
 def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
     restart = f"journalctl -u {seen.kind} -n 50"
-    organs: list[Organ] = []
-    stopped = stopped_organ([seen.main], "process") if seen.main else None
-    if stopped:
-        organs.append(stopped)
+    organs = halted(seen.main)
     started = clock.age(seen.main.started) if seen.main else None
     if seen.trouble[0]:
         organs.append(unanswered(*seen.trouble, next=restart, has_login=bool(wishes.token)))
         return Seen(seen.name, tuple(organs), age_measures(seen.name, None, None, None), started)
-    organs.append(fine("main loop", f"answers in {(seen.probe_seconds or 0) * 1000:.0f}ms"))
-    skew = skewed(seen.date, clock)
-    if skew:
-        organs.append(skew)
+    organs += answered(seen.probe_seconds, seen.date, clock)
     if seen.health is None:
         if seen.status == 200 and seen.body.strip().lower().startswith("ok"):
             organs.append(fine("backend link", "is connected"))

@@ -8,22 +8,20 @@ ever, while inputs hang. So set that; or have the destination tell how new the n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twiceshy.monitors import (
     Clock,
-    Organ,
     Seen,
     Target,
     Wishes,
     age_measures,
     asking,
     dead,
-    fine,
-    stopped_organ,
     unanswered,
     unseen,
 )
+from twiceshy.monitors.contact import answered, ask, halted, instance, url_of
 from twiceshy.monitors.processes import Process
 from twiceshy.verdict import safe
 
@@ -46,40 +44,25 @@ class Sight:
 
 
 def found(table: Sequence[Process]) -> list[Target]:
-    return [
-        Target(kind="telegraf", name="telegraf", main=process, processes=(process,))
-        for process in table
-        if process.program == "telegraf"
-    ]
+    return [instance("telegraf", process) for process in table if process.program == "telegraf"]
 
 
 def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    url = target.url or f"http://{target.host or '127.0.0.1'}:{target.port or PORT}"
-    is_told = bool(target.url or target.host or target.port)
-    try:
-        answer = asking.fetch(
-            url,
-            wishes.probe_seconds,
-            user=wishes.user,
-            password=wishes.password,
-            ca_file=wishes.ca_file,
-            tls_name=wishes.tls_name,
-            insecure=wishes.insecure,
-        )
-    except asking.Trouble as trouble:
-        return Sight(
-            target.name, url, is_told, trouble=(trouble.kind, trouble.text), main=target.main
-        )
-    return Sight(
-        target.name, url, is_told, answer.seconds, ("", ""), answer.status, answer.text, target.main
+    seen = Sight(
+        target.name,
+        url_of(target, PORT),
+        is_told=bool(target.url or target.host or target.port),
+        main=target.main,
     )
+    try:
+        answer = ask(seen.url, wishes)
+    except asking.Trouble as trouble:
+        return replace(seen, trouble=trouble.told)
+    return replace(seen, probe_seconds=answer.seconds, status=answer.status, body=answer.text)
 
 
 def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs: list[Organ] = []
-    stopped = stopped_organ([seen.main], "process") if seen.main else None
-    if stopped:
-        organs.append(stopped)
+    organs = halted(seen.main)
     if seen.trouble[0] == "refused" and not seen.is_told:
         organs.append(
             unseen(
@@ -90,7 +73,7 @@ def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
     elif seen.trouble[0]:
         organs.append(unanswered(*seen.trouble, next=RESTART, has_login=bool(wishes.user)))
     elif seen.status == 200:
-        organs.append(fine("main loop", f"answers in {(seen.probe_seconds or 0) * 1000:.0f}ms"))
+        organs += answered(seen.probe_seconds, "", clock)
     elif seen.status == 503:
         organs.append(dead("outputs", f"are unhealthy, it says: {safe(seen.body, 100)}", RESTART))
     else:

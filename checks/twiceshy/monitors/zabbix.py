@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ from twiceshy.monitors import (
     fine,
     poor,
     processes,
-    stopped_organ,
     unanswered,
     unseen,
 )
+from twiceshy.monitors.contact import expected, halted
 from twiceshy.monitors.processes import Process
 
 AGENT_PORT, SERVER_PORT = 10050, 10051
@@ -54,13 +54,11 @@ def parse_packet(received: bytes) -> str:
 
 def parse_stats(text: str) -> Mapping[str, Any]:
     """The answer to zabbix.stats; Trouble when it is refused or no such answer."""
-    try:
+    with expected("the answer is not that of zabbix.stats"):
         answer = json.loads(text)
         if answer.get("response") != "success":
             raise asking.Trouble("forbidden", f"zabbix.stats is refused: {answer.get('info', '')}")
         return dict(answer["data"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise asking.Trouble("strange", "the answer is not that of zabbix.stats") from None
 
 
 @dataclass(frozen=True)
@@ -131,16 +129,12 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
         text = parse_packet(answer.body)
         stats = None if is_agent else parse_stats(text)
     except asking.Trouble as trouble:
-        return Sight(**{**seen.__dict__, "trouble": (trouble.kind, trouble.text)})
-    return Sight(**{**seen.__dict__, "probe_seconds": answer.seconds, "ping": text, "stats": stats})
+        return replace(seen, trouble=trouble.told)
+    return replace(seen, probe_seconds=answer.seconds, ping=text, stats=stats)
 
 
 def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs: list[Organ] = []
-    if seen.main is not None:
-        stopped = stopped_organ([seen.main], "process")
-        if stopped:
-            organs.append(stopped)
+    organs = halted(seen.main)
     restart = f"journalctl -u '{seen.kind}*' -n 50"
     measures = age_measures(seen.name, None, None, seen.probe_seconds)
     started = clock.age(seen.main.started) if seen.main else None
