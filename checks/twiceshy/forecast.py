@@ -2,24 +2,29 @@
 
 Two ideas, one number, nothing fitted:
 
-* *A growth is believed to go on for `TRUST` times as long as it has lasted.* A window of an hour
-  may speak about the next few, a window of days about the next week. A growth has lasted through
-  a window if **every** part of the window ended above the part before; so a one-off copy, a pause
-  and a clean-up are no growth, whatever a straight line through them says. Windows of hours are cut
-  into quarters and compare the lowest level of each. Windows of days compare the highest level of
+* *A growth is believed to go on for `TRUST` times as long as it has lasted*, once a week has been
+  seen; before, for as much less as the history is younger: what is new is filled by restores, and
+  nobody knows its rhythm yet. A window of an hour may speak about the next few, a window of days
+  about the next week. A growth has lasted through a window if **every** part of the window ended
+  above the part before; so a one-off copy, a pause and a clean-up are no growth, whatever a
+  straight line through them says. Windows of hours are cut into quarters and compare the lowest
+  level of each, and the last of those with now. Windows of days compare the highest level of
   each 24 hours, which takes daily saw-teeth, nightly dumps and office hours out and leaves
   staircases and rising peaks in: three days each with the day before, seven days each with the
   same day of the week before.
-* *What has happened before and ended well is not news.* A series that has twice come as high as
-  this and fallen again is a cycle (rotation, dump, cache, prune) of whatever period, and so is a
-  climb that is no longer than earlier ones, if most of those would end short of full from where
-  this one began. Only a level or a climb that is larger than the known ones, by a `1/TRUST` of the
-  room that is left, is news: the same yardstick, in bytes rather than in seconds.
+* *What has happened before and ended well is not news.* A series that has come as high as this
+  and fallen again is a cycle (rotation, dump, cache, prune) of whatever period, and so is a climb
+  that is no longer than earlier ones, if most of those would end short of full from where this one
+  began. Only a level or a climb that is larger than the known ones, by a `1/TRUST` of the room
+  that is left, is news: the same yardstick, in bytes rather than in seconds. A climb that would
+  have filled it by going a `1/TRUST` farther did not end well; twice is a habit, though. And a
+  growth like that of an earlier day at this hour will go on as that did: as much farther as it
+  is faster.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Callable
@@ -27,11 +32,9 @@ from typing import Callable
 TRUST = 4.0
 """How many times as long as it has been seen a growth is believed to go on."""
 
-RETURNS = 2
-"""How often it must have come back before a climb is called a cycle; once in a young history."""
-
 HOUR = 3600.0
 DAY = 24 * HOUR
+WEEK = 7 * DAY
 HOURS_WINDOWS = (1 * HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR)
 DAYS_WINDOW = 3
 
@@ -39,11 +42,7 @@ RUSH = 30 * 60.0
 """The last two intervals between looks are a window of their own if they are shorter than this."""
 
 LEARNING = 36 * HOUR
-"""Before it has seen a day and a half, growth is believed for a TRUST-th of its time, not TRUST
-times: new machines are filled by restores, and those end."""
-
-YOUNG = 3 * DAY
-"""Too young to have seen two returns of anything daily: one is enough."""
+"""Before it has seen a day and a half, no growth is no news: only what grows can be judged."""
 
 
 @dataclass
@@ -112,6 +111,7 @@ def outlook(series: Series, full: float, believe: float) -> Outlook:
         return Outlook(None, 0.0, None, 0.0, (), 0.0)
     age, used = series.age, series.used[-1]
     windows = []
+    trust = 1 / TRUST if age < LEARNING else TRUST / 2 if age < WEEK else TRUST
 
     def said(
         seconds: float, lasted: float, rate: float, level: float, began: float,
@@ -121,13 +121,14 @@ def outlook(series: Series, full: float, believe: float) -> Outlook:
             windows.append(Window(seconds, rate, None, "it did not grow in every part of it"))
             return
         left = max(0.0, full - level) / rate
-        trust = TRUST if age >= LEARNING else 1 / TRUST
         if left > believe:
             doubt = "that is far off"
         elif left > trust * lasted:
             doubt = "it has not lasted long enough to be believed that far"
         else:
-            doubt = known_cycle(path, full, level, began, 1 if age < YOUNG else RETURNS)
+            doubt = known_cycle(path(), full, level, began)
+            if not doubt and seconds < DAY:
+                doubt = known_rhythm(series, seconds, full, left)
         windows.append(Window(seconds, rate, left, doubt))
 
     rush = rushing(series)
@@ -137,6 +138,7 @@ def outlook(series: Series, full: float, believe: float) -> Outlook:
     for window in HOURS_WINDOWS:
         lows = lowest_by_quarter(series, window)
         if lows:
+            lows.append(used)
             rise = min(b - a for a, b in zip(lows, lows[1:]))
             said(window, window * 0.75, rise / (window / 4), used, lows[0], lambda: levels(series))
     highs, lowest = by_day(series, 14)
@@ -236,19 +238,47 @@ def trend(series: Series) -> float:
     return (series.used[-1] - oldest) / series.age
 
 
-def known_cycle(
-    path: Callable[[], Iterable[float]], full: float, level: float, began: float, enough: int
-) -> str:
+def known_cycle(path: Iterable[float], full: float, level: float, began: float) -> str:
     """Why a climb from `began` to `level` is no news, or ""."""
     margin = (full - level) / TRUST
-    finished, bottom = climbs(path(), (level - began) / 2)
-    as_high = sum(top >= level - margin for _, top in finished)
-    if as_high >= enough:
-        return f"it has been as high before and fell again ({as_high} times)"
-    as_far = [top - low for low, top in finished if top - low >= level - bottom - margin]
-    short = sum(bottom + climb < full for climb in as_far)
-    if short >= enough and short * 2 >= len(as_far):
+    finished, bottom = climbs(path, (level - began) / 2)
+    as_high = [climb for climb in finished if climb[1] >= level - margin]
+    if ended_well(as_high, full):
+        return f"it has been as high before and fell again ({len(as_high)} times)"
+    as_far = [(low, top) for low, top in finished if top - low >= level - bottom - margin]
+    short = [(low, top) for low, top in as_far if bottom + top - low < full]
+    if ended_well(short, full) and len(short) * 2 >= len(as_far):
         return f"it has climbed as far before and fell again ({len(as_far)} times)"
+    return ""
+
+
+def ended_well(finished: Sequence[tuple[float, float]], full: float) -> bool:
+    """Whether climbs (bottom, top) are a habit: one is, but of near misses it takes two."""
+    return len(finished) > 1 or any(full - top > (top - low) / TRUST for low, top in finished)
+
+
+def known_rhythm(series: Series, window: float, full: float, left: float) -> str:
+    """Why a growth over the last `window` seconds is no news at this hour of the day, or "".
+
+    It asks the latest day that grew alike until this hour (by a `1/TRUST` at least), and takes what
+    came then within `left` seconds as many times as today's growth is stronger.
+    """
+    now, used, hours = series.at[-1], series.used[-1], series.hours
+    rise = used - series.used[bisect_left(series.at, now - window)]
+    for days in range(1, 28):
+        then = now - days * DAY
+        last = bisect_right(hours, then - HOUR) - 1
+        first = bisect_right(hours, then - window - HOUR) - 1
+        if first < 0:
+            break
+        before = series.last[last] - series.last[first]
+        if before <= 0 or before < rise / TRUST:
+            continue
+        end = bisect_left(hours, then + min(left, days * DAY))
+        rest = max(series.high[last + 1 : end], default=0.0) - series.last[last]
+        if used + max(0.0, rest) * rise / before < full - (full - used) / TRUST:
+            return f"{days}d ago it grew like this until this hour, and ended short of full"
+        break
     return ""
 
 

@@ -83,7 +83,6 @@ def remembered(book: Path, last: float) -> None:
             )
 
 
-
 def run(command: list[str], env: dict[str, str]) -> tuple[float, subprocess.CompletedProcess[str]]:
     """CPU seconds, children included, and what it said."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
