@@ -12,6 +12,7 @@ import argparse
 import fnmatch
 import os
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,10 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30, width=100)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # at blanks only: "sensu-backend" is one name, and "--state-dir" one option
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,6 +67,7 @@ def parser(name: str, doc: str | None) -> Parser:
         allow_abbrev=False,
         add_help=False,
     )
+    made._optionals.title = "options"  # Python 3.9 says "optional arguments"
     common = made.add_argument_group("every check has")
     common.add_argument(
         "-t",
