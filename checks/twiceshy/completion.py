@@ -147,7 +147,8 @@ def _zsh(option: Option, names: Sequence[str]) -> list[str]:
     said = f"({' '.join(values)})" if values else "_files" if option.is_path else " "
     if not option.flags:
         return [f"*:{_clean(option.placeholder)}:{said}"]
-    action = f":{_clean(option.placeholder)}:{said}" if option.placeholder else ""
+    colon = "::" if option.placeholder.startswith("[") else ":"
+    action = f"{colon}{_clean(option.placeholder)}:{said}" if option.placeholder else ""
     again = "*" if option.repeatable or option.counts else ""
     return [f"{again}{flag}[{_clean(option.help)}]{action}" for flag in option.flags]
 

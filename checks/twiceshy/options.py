@@ -24,6 +24,7 @@ from twiceshy.plugin import UNKNOWN_STATUS, CheckError, leave, name_of
 from twiceshy.verdict import safe
 
 Value = TypeVar("Value")
+EVERY_CHECK_HAS = "every check has"  # the title of the group of options that parser() adds
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -68,7 +69,7 @@ def parser(name: str, doc: str | None) -> Parser:
         add_help=False,
     )
     made._optionals.title = "options"  # Python 3.9 says "optional arguments"
-    common = made.add_argument_group("every check has")
+    common = made.add_argument_group(EVERY_CHECK_HAS)
     common.add_argument(
         "-t",
         "--timeout",
