@@ -18,7 +18,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-import signal
 import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -198,18 +197,12 @@ def cause(result: str, code: str, status: str) -> str:
         if number == 203:
             how += ", the program cannot be executed"
     elif code in ("killed", "dumped") and number is not None:
-        how = f"signal {signal_name(number)}" + (", core dumped" if code == "dumped" else "")
+        how = f"signal {process.signal_name(number)}" + (
+            ", core dumped" if code == "dumped" else ""
+        )
     else:
         how = "" if words or result in ("", "success") else "a command before or after it failed"
     return f"{words} ({how})" if words and how else words or how
-
-
-def signal_name(number: int) -> str:
-    """ "SEGV" for 11; the number itself if it has no name."""
-    try:
-        return signal.Signals(number).name[3:]
-    except ValueError:
-        return str(number)
 
 
 @dataclass
