@@ -16,7 +16,8 @@ Learned from: "High availability taken the wrong way" (2015): rsyslogd under per
   green all the time.
 Reads: /proc (any user), and of each supervisor what it tells; as root all of this is seen.
   systemd: `systemctl show` (any user) and the journal (group systemd-journal; without it, restarts
-    are counted from run to run).
+    are counted from run to run). Of users' own managers (systemctl --user), whose services are
+    called USER/NAME, only root sees those of others.
   runit, daemontools, s6: SERVICE/supervise/status and s6's death tally (root, or anybody after
     `chmod 755 SERVICE/supervise`). Any other user sees in /proc who comes and goes, and how it dies
     (Linux 6.6), but takes what was stopped by hand for what is dead, or the other way round.
@@ -191,7 +192,9 @@ def look_around(
             try:
                 found = _services(place, question, now, proc, processes)
             except aside.NoAnswer as error:
-                trouble.append(Finding(CRITICAL, f"{name} hangs: {error}", next="ps -p 1 -o stat"))
+                whose = systemd.manager_at(place, proc, processes).called
+                next_command = f"ps -p {place.pid} -o stat"
+                trouble.append(Finding(CRITICAL, f"{whose} hangs: {error}", next=next_command))
             except CheckError as error:
                 trouble.append(Finding(UNKNOWN, str(error)))
             else:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import CHECKS, ROOT
-from contract import measures
+from contract import measures, section
 
 CONTRIB = ROOT / "contrib"
 CONSUMERS = ("nagios", "icinga2", "sensu", "nrpe", "checkmk", "zabbix", "prometheus", "systemd")
@@ -50,12 +53,53 @@ def test_the_dashboard_shows_every_measure_once(generated: dict[str, str]) -> No
     shown = [panel for panel in panels if panel["type"] == "timeseries"]
     declared = 0
     for check in CHECKS:
-        import ast
-
         declared += len(measures(ast.get_docstring(ast.parse(check.read_text())) or ""))
     assert len(shown) == declared
     places = [tuple(sorted(panel["gridPos"].items())) for panel in panels]
     assert len(set(places)) == len(places)
+
+
+def graphed(target: str, paths: set[str]) -> set[str]:
+    """What Graphite finds of the paths: a `*` is of one node, and exclude() leaves out again."""
+    globs = re.findall(r"icinga2\.[^,()]+", target)
+    left_out = re.search(r"exclude\(group\(.*?\), '(.*?)'\)", target)
+    return {
+        path
+        for path in paths
+        if any(re.fullmatch(re.escape(glob).replace(r"\*", "[^.]*"), path) for glob in globs)
+        and not (left_out and re.search(left_out[1], path))
+    }
+
+
+def test_a_panel_shows_its_measure_of_every_subject_and_no_other(
+    generated: dict[str, str],
+) -> None:
+    """Icinga's GraphiteWriter leaves the dots of a label in the path."""
+    panels = json.loads(generated["grafana/twiceshy.json"])["panels"]
+    targets = [panel["targets"][0]["target"] for panel in panels if panel["type"] == "timeseries"]
+    for check in CHECKS:
+        doc = ast.get_docstring(ast.parse(check.read_text())) or ""
+        labels = [line.split()[0] for line in section(doc, "Measures") if line[:1] != " "]
+        base = f"icinga2.$host.services.db.{check.stem}.perfdata"
+        written = {
+            label: {
+                f"{base}.{re.sub('[A-Z]{2,}', subject, label)}.value"
+                for subject in ("web", "runit.web", "cfg1.dc.eu.example.org")
+            }
+            for label in labels
+        }
+        everything = set().union(*written.values())
+        for label in labels:
+            assert graphed(targets.pop(0), everything) == written[label], label
+    assert targets == []
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool on this machine")
+def test_prometheus_takes_the_rules(generated: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(generated["prometheus/rules/twiceshy.yml"])
+    checked = [shutil.which("promtool"), "check", "rules", tmp_path / "rules.yml"]
+    ran = subprocess.run(checked, capture_output=True, text=True, check=False)
+    assert (ran.returncode, "rules found" in ran.stdout) == (0, True), ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,14 @@ def test_help_is_the_manual(capfd: pytest.CaptureFixture[str]) -> None:
     assert "(default: 10s)" in text
 
 
+def test_the_help_breaks_no_name_at_its_hyphen() -> None:
+    made = opt.parser("story", "A question?")
+    names = [f"sensu-backend-{number}" for number in range(40)]
+    made.add_argument("--monitor", metavar="KIND", help=f"one of {', '.join(names)}")
+    words = made.format_help().replace(",", "").split()
+    assert [word for word in words if word.startswith("sensu")] == names
+
+
 def test_version_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     assert complaint(capfd, "-V").startswith("check_story 0.")
 

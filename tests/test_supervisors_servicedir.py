@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from sides.proctree import NOW, Proc
-from twiceshy.supervisors import Place, process, servicedir, witness
+from twiceshy.supervisors import Place, process, runit, s6, servicedir, witness
 
-RUNIT = servicedir.Programs("runit", "runsvdir", "runsv")
+RUNIT = runit.PROGRAMS
 
 
 def test_a_stamp_counts_seconds_and_nanoseconds() -> None:
@@ -132,9 +132,8 @@ def test_a_stranger_who_cannot_tell_directories_goes_by_the_name(tmp_path: Path)
     proc = host(tmp_path, as_root=False)
     proc.add(20, 1, "s6-svscan", "-c", "500", "service")
     proc.add(21, 20, "s6-supervise", "web")
-    programs = servicedir.Programs("s6", "s6-svscan", "s6-supervise")
     place = Place("s6", str(tmp_path / "service"))
-    kept = servicedir.services(programs, place, proc.root, process.snapshot(proc.root))
+    kept = servicedir.services(s6.PROGRAMS, place, proc.root, process.snapshot(proc.root))
     assert [(k.name, k.keeper.pid if k.keeper else None) for k in kept] == [
         ("lost", None),
         ("web", 21),
@@ -144,8 +143,7 @@ def test_a_stranger_who_cannot_tell_directories_goes_by_the_name(tmp_path: Path)
 def test_the_options_of_a_scanner_are_not_its_directory(tmp_path: Path) -> None:
     proc = Proc(tmp_path / "proc")
     proc.add(20, 1, "s6-svscan", "-c", "500", "/run/service")
-    programs = servicedir.Programs("s6", "s6-svscan", "s6-supervise")
-    assert servicedir.found(programs, proc.root, None) == [Place("s6", "/run/service", 20)]
+    assert servicedir.found(s6.PROGRAMS, proc.root, None) == [Place("s6", "/run/service", 20)]
 
 
 def test_a_service_directory_may_be_named_itself(tmp_path: Path) -> None:

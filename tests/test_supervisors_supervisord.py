@@ -21,6 +21,7 @@ from twiceshy.supervisors import (
     Ended,
     Place,
     Service,
+    outside,
     supervisord,
 )
 
@@ -71,7 +72,7 @@ def test_a_file_that_is_none() -> None:
 def test_the_configuration_is_named_on_the_command_line(
     words: tuple[str, ...], expected: str
 ) -> None:
-    assert supervisord.configured(words) == expected
+    assert outside.configured(words) == expected
 
 
 def test_the_log_tells_every_life() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import re
 import time
 from collections import Counter
@@ -303,3 +305,65 @@ def test_a_journalctl_that_hangs_costs_the_causes_only(journals):
 def test_systemd_is_found_as_pid_1_alone():
     assert systemd.found(processes=FIRST) == [PLACE]
     assert systemd.found(processes={1: replace(FIRST[1], comm="tini")}) == []
+
+
+USERS = {
+    **FIRST,
+    30: Process(30, 1, "systemd", "S", 0, 0, ("/lib/systemd/systemd", "--user"), os.geteuid()),
+    31: Process(31, 30, "(sd-pam)", "S", 0, 0, ("(sd-pam)",), os.geteuid()),
+    40: Process(40, 1, "containerd-shim", "S", 0, 0, ("containerd-shim",), 0),
+    41: Process(41, 40, "systemd", "S", 0, 0, ("/lib/systemd/systemd", "--user"), os.geteuid()),
+}
+
+
+def test_a_user_s_manager_is_found_below_pid_1_and_not_in_a_container():
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    assert systemd.found(processes=USERS) == [PLACE, Place("systemd", me, 30)]
+
+
+ANN = systemd.Manager(30, 1234, "ann")
+
+
+def test_the_records_of_a_user_s_manager_are_its_own():
+    def hers(line: str) -> str:
+        record = json.loads(line)
+        fields = {"UNIT": ANN.unit, "INVOCATION_ID": ANN.invocation, "_SYSTEMD_UNIT": ANN.writer}
+        record = {fields.get(key, key): value for key, value in record.items()}
+        return json.dumps({**record, "_PID": "30"} if record.get("_PID") == "1" else record)
+
+    theirs = "\n".join(map(hers, JOURNAL.splitlines()))
+    told = systemd.parse_journal(JOURNAL, NOW_US, BOOT)
+    assert systemd.parse_journal(theirs, NOW_US, BOOT, ANN) == told
+    assert systemd.parse_journal(JOURNAL, NOW_US, BOOT, ANN).lives == {}
+    assert systemd.parse_journal(theirs, NOW_US, BOOT).lives == {}
+
+
+@pytest.mark.parametrize(
+    ("files", "read"),
+    [
+        (["system.journal", "user-1234.journal", "user-12345.journal"], ["user-1234.journal"]),
+        (["system.journal", "system@1.journal"], ["system.journal", "system@1.journal"]),
+    ],
+)
+def test_a_user_s_records_are_in_a_journal_of_her_own_where_there_is_one(tmp_path, files, read):
+    (tmp_path / "id").mkdir()
+    for name in files:
+        (tmp_path / "id" / name).touch()
+    found = systemd._journal_files([str(tmp_path)], ANN, "[.@]*journal")
+    assert sorted(Path(path).name for path in found) == read
+
+
+def test_a_name_with_a_user_is_no_unit_of_the_system_and_the_other_way_round(journals):
+    ask = Systemctl()
+    place = Place("systemd", "ann", 30)
+    for at, name in ((PLACE, "ann/web"), (place, "web")):
+        seen = systemd.look(at, NOW, processes=USERS, ask=ask, journals=journals, names=[name])
+        assert seen == []
+    assert ask.asked == []
+
+
+def test_a_manager_whose_user_has_just_left_keeps_nothing(journals):
+    ask = Systemctl()
+    place = Place("systemd", "gone", 2**22)
+    assert systemd.look(place, NOW, processes=USERS, ask=ask, journals=journals) == []
+    assert ask.asked == []

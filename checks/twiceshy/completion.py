@@ -7,6 +7,7 @@ twiceshy completion zsh > "${fpath[1]}/_twiceshy"
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -146,14 +147,13 @@ def _zsh(option: Option, names: Sequence[str]) -> list[str]:
     values = _values(option, names)
     said = f"({' '.join(values)})" if values else "_files" if option.is_path else " "
     if not option.flags:
-        return [f"*:{_clean(option.placeholder)}:{said}"]
-    action = f":{_clean(option.placeholder)}:{said}" if option.placeholder else ""
+        return [f"*:{_escaped(option.placeholder)}:{said}"]
+    colon = "::" if option.placeholder.startswith("[") else ":"
+    action = f"{colon}{_escaped(option.placeholder)}:{said}" if option.placeholder else ""
     again = "*" if option.repeatable or option.counts else ""
-    return [f"{again}{flag}[{_clean(option.help)}]{action}" for flag in option.flags]
+    return [f"{again}{flag}[{_escaped(option.help)}]{action}" for flag in option.flags]
 
 
-def _clean(text: str) -> str:
+def _escaped(text: str) -> str:
     """Words that _arguments does not take for its own syntax."""
-    for letter in "[]:'\\`$\"":
-        text = text.replace(letter, "" if letter in "[]" else " ")
-    return " ".join(text.split())
+    return re.sub(r"[][:\\]", r"\\\g<0>", text)

@@ -18,8 +18,8 @@ from twiceshy import units
 class Option:
     """One option of a check, or one positional argument (then `flags` is empty).
 
-    `placeholder` is what stands for its value in the help, "" for a switch; `counts` is true for
-    a switch that says more when repeated (-vvv).
+    `placeholder` is what stands for its value in the help, [FILE] for one that may be left out and
+    "" for a switch; `counts` is true for a switch that says more when repeated (-vvv).
     """
 
     flags: tuple[str, ...]
@@ -92,14 +92,12 @@ def read(parser: argparse.ArgumentParser) -> tuple[Option, ...]:
             if action.help is argparse.SUPPRESS:
                 continue
             takes_value = action.nargs != 0
-            metavar = action.metavar if isinstance(action.metavar, str) else ""
+            choices = tuple(str(choice) for choice in action.choices or ())
             options.append(
                 Option(
                     flags=tuple(action.option_strings),
                     name=action.dest,
-                    placeholder=(metavar or action.dest.upper().replace("_", "-"))
-                    if takes_value
-                    else "",
+                    placeholder=_placeholder(action, choices) if takes_value else "",
                     help=" ".join(_expanded(action, parser).split()),
                     default="" if action.default in (None, [], (), False, 0) or not takes_value
                     else str(action.default),
@@ -108,10 +106,17 @@ def read(parser: argparse.ArgumentParser) -> tuple[Option, ...]:
                     or action.nargs in ("*", "+"),
                     required=action.required,
                     counts=isinstance(action, argparse._CountAction),
-                    choices=tuple(str(choice) for choice in action.choices or ()),
+                    choices=choices,
                 )
             )  # fmt: skip
     return tuple(options)
+
+
+def _placeholder(action: argparse.Action, choices: tuple[str, ...]) -> str:
+    shown = action.metavar if isinstance(action.metavar, str) else ""
+    shown = shown or f"{{{','.join(choices)}}}" * bool(choices)
+    shown = shown or action.dest.upper().replace("_", "-")
+    return f"[{shown}]" if action.option_strings and action.nargs == "?" else shown
 
 
 def _expanded(action: argparse.Action, parser: argparse.ArgumentParser) -> str:

@@ -12,6 +12,7 @@ import argparse
 import fnmatch
 import os
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from twiceshy.plugin import UNKNOWN_STATUS, CheckError, leave, name_of
 from twiceshy.verdict import safe
 
 Value = TypeVar("Value")
+EVERY_CHECK_HAS = "every check has"  # the title of the group of options that parser() adds
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -30,6 +32,10 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30, width=100)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # at blanks only: "sensu-backend" is one name, and "--state-dir" one option
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,7 +68,8 @@ def parser(name: str, doc: str | None) -> Parser:
         allow_abbrev=False,
         add_help=False,
     )
-    common = made.add_argument_group("every check has")
+    made._optionals.title = "options"  # Python 3.9 says "optional arguments"
+    common = made.add_argument_group(EVERY_CHECK_HAS)
     common.add_argument(
         "-t",
         "--timeout",

@@ -78,7 +78,7 @@ def inside() -> Iterator[Inside]:
 
 @pytest.fixture(autouse=True)
 def _programs(needs) -> None:  # type: ignore[no-untyped-def]
-    needs(*PROGRAMS, "dbus-daemon", "rsyslogd")
+    needs(*PROGRAMS, "dbus-daemon", "loginctl", "rsyslogd", "runuser", "useradd")
 
 
 def test_a_start_limit_that_was_hit_is_given_up(inside):
@@ -216,6 +216,61 @@ def test_a_whole_host_names_the_worst_and_how_many_more(inside):
     assert len(output.encode()) <= 1024
     assert " more)" in output.splitlines()[0]
     assert " | services=" in output
+
+
+@pytest.fixture
+def ann(inside: Inside) -> Iterator[list[str]]:
+    """A user who lingers, so that systemd keeps a manager for her; how to run something as she."""
+    lab = inside.lab
+    for group in lab.traces[1:]:
+        os.chmod(group, 0o755)  # her manager must be able to walk to its cgroup
+    lab.run(["useradd", "-m", "ann"])
+    lab.write("/home/ann/.config/systemd/user/hers.service", UNITS["slow"])
+    lab.run(["loginctl", "enable-linger", "ann"])
+    uid = lab.run(["id", "-u", "ann"]).stdout.strip()
+    door = lab.path(f"/run/user/{uid}/systemd/private")
+    lab.wait_for(door.exists, "ann's manager")
+    yield ["runuser", "-u", "ann", "--", "env", f"XDG_RUNTIME_DIR=/run/user/{uid}"]
+    lab.run(["loginctl", "disable-linger", "ann"])
+    inside.systemctl("stop", f"user@{uid}")
+    lab.run(["userdel", "-r", "ann"])
+
+
+def test_a_service_of_a_user_s_own_manager_is_seen_by_root_and_by_her(inside, ann):
+    lab = inside.lab
+    assert lab.run([*ann, "systemctl", "--user", "start", "hers"]).returncode == 0
+
+    def restarts() -> int:
+        shown = lab.run([*ann, "systemctl", "--user", "show", "-P", "NRestarts", "hers"])
+        return int(shown.stdout)
+
+    lab.wait_for(lambda: restarts() >= 6, "restarts of ann's", 60)
+    status, output = inside.check("--service", "ann/hers")
+    first = output.splitlines()[0]
+    assert (status, ": exit status 3 after 2." in first) == (2, True), output
+    assert first.startswith("FLAPPING CRITICAL - ann/hers restarted ")
+    assert first.rstrip().endswith('says "cannot bind to port 80"')
+    assert "_SYSTEMD_USER_UNIT=hers.service -n 50 |" in output
+    check = [*ann, "/usr/bin/python3", inside.script, "--state-dir", "/home/ann/state"]
+    lab.run([*check, "--service", "ann/*"])  # without the journal it counts from run to run
+    before = restarts()
+    lab.wait_for(lambda: restarts() > before + 5, "six more restarts", 60)
+    hers = lab.run([*check, "--service", "ann/*"]).stdout
+    assert hers.startswith("FLAPPING CRITICAL - ann/hers restarted ")
+    # Nobody may ask her manager, and is not told of it.
+    assert "ann" not in inside.check("--include", "*/*", user="nobody")[1]
+    assert "ann" not in inside.check("--exclude", "*/*")[1]
+
+
+def test_a_user_s_manager_that_hangs_is_critical_and_costs_no_other_service(inside, ann):
+    lab = inside.lab
+    (manager,) = lab.run(["pgrep", "-u", "ann", "-x", "systemd"]).stdout.split()
+    lab.run(["kill", "-STOP", manager])
+    status, output = inside.check("--include", "steady", "--include", "*/*")
+    lab.run(["kill", "-CONT", manager])
+    assert status == 2
+    assert output.startswith("FLAPPING CRITICAL - ann's systemd hangs: systemctl did not answer ")
+    assert f"Next: ps -p {manager} -o stat | services=1;" in output
 
 
 COUNTING = """#!/bin/sh

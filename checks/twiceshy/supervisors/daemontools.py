@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twiceshy.supervisors import BETWEEN, DOWN, UNSEEN, Place, Service, process, servicedir
+from twiceshy.supervisors import BETWEEN, Place, Service, process, servicedir
 from twiceshy.supervisors.process import Process
 from twiceshy.supervisors.servicedir import Kept, Programs, Seen
 
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from twiceshy.history import Stamp
 
 NAME = "daemontools"
-PROGRAMS = Programs(NAME, "svscan", "supervise")
-LOG_LINES = 3
-NOT_ALLOWED = "not allowed to read supervise/, so wanted state unseen: run the check by sudo"
+PROGRAMS = Programs(NAME, "svscan", "supervise", "svstat", servicedir.NOT_ALLOWED)
 
 
 # What the format says
@@ -71,37 +69,19 @@ def look(
 ) -> list[Service]:
     """The services of one svscan or directory, each with its log service."""
     everyone = process.snapshot(proc) if processes is None else processes
-    scanner = everyone.get(place.pid) if place.pid else None
     titles = [p for p in everyone.values() if p.comm == "readproctitle"]
+
+    def inside(kept: Kept, status: Status, scanner: Process | None) -> Seen:
+        return _from_inside(kept, status, now.boot, proc, scanner)
+
     title = titles[0] if len(titles) == 1 else None
-    kept_services = servicedir.services(PROGRAMS, place, proc, everyone)
-    loggers = {
-        kept.name[: -len("/log")]: kept.children[0]
-        for kept in kept_services
-        if kept.name.endswith("/log") and kept.children
-    }
-    seen: list[Seen] = []
-    for kept in kept_services:
-        try:
-            status = parse_status(servicedir.content(f"{kept.door}/supervise/status"))
-        except (FileNotFoundError, PermissionError):
-            one = _from_outside(kept, now.boot, proc, scanner)
-        except (OSError, ValueError):
-            one = Seen(kept, None, _unreadable(kept))
-        else:
-            one = _from_inside(kept, status, now.boot, proc, scanner)
-        service = one.service
-        if servicedir.is_talked_about(service):
-            log = servicedir.said(kept.door, loggers.get(kept.name), title, LOG_LINES)
-            service = replace(service, log=log)
-        seen.append(replace(one, service=service))
-    return servicedir.with_witnessed(seen, now.boot, proc)
+    return servicedir.look(PROGRAMS, place, now, proc, everyone, parse_status, inside, title)
 
 
 def _from_inside(
     kept: Kept, status: Status, boot: str, proc: Path, scanner: Process | None
 ) -> Seen:
-    service = Service(kept.name, NAME, DOWN, status.wanted_up, next=_next(kept))
+    service = servicedir.named(PROGRAMS, kept, status.wanted_up)
     if kept.keeper is None:
         file = f"{kept.path}/supervise/status"
         service = servicedir.deserted(service, "supervise", bool(scanner), file, status.pid)
@@ -114,22 +94,3 @@ def _from_inside(
         # A pid that is a zombie: svstat says "up (pid 2301) 0 seconds".
         service = replace(service, state=BETWEEN, reason=servicedir.not_startable(kept))
     return Seen(kept, daemon, service)
-
-
-def _from_outside(kept: Kept, boot: str, proc: Path, scanner: Process | None) -> Seen:
-    service = Service(kept.name, NAME, DOWN, None, unseen=NOT_ALLOWED, next=_next(kept))
-    if kept.keeper is None:
-        reason = "" if scanner else "no supervise keeps it"
-        return Seen(kept, None, replace(service, reason=reason))
-    service = replace(service, reaped_faults=kept.keeper.cminflt)
-    child = kept.children[-1] if kept.children else None
-    return Seen(kept, child, servicedir.from_outside(service, child, boot, proc))
-
-
-def _unreadable(kept: Kept) -> Service:
-    unseen = f"{kept.path}/supervise/status is not a status file of supervise"
-    return Service(kept.name, NAME, UNSEEN, None, unseen=unseen, next=_next(kept))
-
-
-def _next(kept: Kept) -> str:
-    return f"svstat {kept.path or kept.name}"

@@ -33,12 +33,11 @@ from twiceshy.supervisors import (
     CRASH,
     DOWN,
     GAVE_UP,
-    UNSEEN,
-    UP,
     Ended,
     Place,
     Service,
     http_side,
+    outside,
     process,
     servicedir,
 )
@@ -251,14 +250,7 @@ def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = N
     for one in everyone.values():
         if one.comm != "monit" or not one.is_alive or not _is_daemon(one):
             continue
-        file = _control_file(one.cmdline)
-        if file and not file.startswith("/"):
-            try:
-                file = os.path.join(os.readlink(f"{proc}/{one.pid}/cwd"), file)
-            except OSError:
-                file = ""
-        if not file:
-            file = next((path for path in CONTROL_FILES if os.path.exists(path)), "")
+        file = outside.configuration(one, CONTROL_FILES, proc)
         places.append(Place(NAME, file or DEFAULT_URL, one.pid))
     return places
 
@@ -267,15 +259,6 @@ def _is_daemon(one: Process) -> bool:
     """Not `monit status` typed by somebody just now."""
     commands = ("status", "summary", "report", "start", "stop", "restart", "monitor", "unmonitor")
     return not set(commands) & set(one.cmdline[1:])
-
-
-def _control_file(words: Sequence[str]) -> str:
-    for at, word in enumerate(words):
-        if word == "-c":
-            return words[at + 1] if at + 1 < len(words) else ""
-        if word.startswith("-c") and len(word) > 2:
-            return word[2:]
-    return ""
 
 
 def look(
@@ -309,11 +292,9 @@ def look(
     except PermissionError:
         return [_unseen(f"not allowed to use {control.server}: run the check by sudo")]
     except (OSError, http.client.HTTPException) as error:
-        why = getattr(error, "strerror", None) or str(error) or "no answer"
         if trouble:
             return [_unseen(trouble)]
-        reason = f"does not answer at {control.server}: {why}"
-        return [Service(NAME, NAME, GAVE_UP, True, reason=reason, next="monit status")]
+        return [outside.silent(NAME, NAME, control.server, outside.said(error), "monit status")]
     except ValueError as error:
         return [_unseen(f"{control.server} does not speak as monit does: {error}")]
     if status in (401, 403):
@@ -475,7 +456,4 @@ def _service(
 
 
 def _unseen(why: str) -> Service:
-    return Service(NAME, NAME, UNSEEN, None, unseen=why)
-
-
-__all__ = ["NAME", "UP", "found", "look", "parse_log", "parse_status"]
+    return outside.unseen(NAME, NAME, why)

@@ -1,22 +1,71 @@
-"""What anyone may see of a supervisor that is one process for all of its services.
+"""A supervisor that is one process for all of its services: perpd, supervisord, monit.
 
-supervisord and perpd fork every daemon themselves. A user who may not ask them is left with their
-children in /proc: no names, no wanted state, but pids, start ticks and command lines.
+It is asked, and it may be silent. supervisord and perpd fork every daemon themselves: a user who
+may not ask them is left with their children in /proc, which have no names and no wanted state, but
+pids, start ticks and command lines.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
 from twiceshy import deadline
-from twiceshy.supervisors import BETWEEN, Service, process, servicedir, witness
+from twiceshy.supervisors import (
+    BETWEEN,
+    GAVE_UP,
+    UNSEEN,
+    Service,
+    process,
+    servicedir,
+    witness,
+)
 from twiceshy.supervisors.process import Process
 
 INTERPRETERS = ("sh", "bash", "dash", "ash", "env", "perl", "ruby", "node", "php", "java")
+
+
+def configured(words: Sequence[str]) -> str:
+    """The file that a command line names with -c, "" if none."""
+    for at, word in enumerate(words):
+        if word in ("-c", "--configuration"):
+            return words[at + 1] if at + 1 < len(words) else ""
+        if word.startswith("--configuration="):
+            return word.partition("=")[2]
+        if word.startswith("-c") and not word.startswith("--"):
+            return word[2:]
+    return ""
+
+
+def configuration(one: Process, usual: Sequence[str], proc: Path) -> str:
+    """The configuration file of a daemon: the one it was given, else the first usual one there."""
+    file = configured(one.cmdline)
+    if file and not file.startswith("/"):
+        try:
+            file = os.path.join(os.readlink(f"{proc}/{one.pid}/cwd"), file)
+        except OSError:
+            file = ""
+    return file or next((path for path in usual if os.path.exists(path)), "")
+
+
+def silent(program: str, supervisor: str, where: str, why: str, next_command: str) -> Service:
+    """A supervisor that runs and does not answer: that is its outage."""
+    reason = f"does not answer at {where}: {why}"
+    return Service(program, supervisor, GAVE_UP, True, reason=reason, next=next_command)
+
+
+def unseen(program: str, supervisor: str, why: str) -> Service:
+    """A supervisor of whose services nothing can be seen."""
+    return Service(program, supervisor, UNSEEN, None, unseen=why)
+
+
+def said(error: Exception) -> str:
+    """Why there was no answer."""
+    return getattr(error, "strerror", None) or str(error) or "no answer"
 
 
 def called(words: tuple[str, ...], comm: str) -> str:
@@ -36,7 +85,7 @@ def called(words: tuple[str, ...], comm: str) -> str:
 def children(
     parent: int,
     supervisor: str,
-    unseen: str,
+    why: str,
     boot: str,
     proc: Path,
     processes: Mapping[int, Process],
@@ -58,7 +107,7 @@ def children(
     }
     services = []
     for name, one in sorted(youngest.items()):
-        service = Service(name, supervisor, BETWEEN, True, unseen=unseen)
+        service = Service(name, supervisor, BETWEEN, True, unseen=why)
         services.append(servicedir.alive(service, one, boot, proc) if one.is_alive else service)
     suspects = [
         youngest[service.name].pid

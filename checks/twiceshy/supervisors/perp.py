@@ -25,9 +25,6 @@ from twiceshy import aside, deadline
 from twiceshy.supervisors import (
     BETWEEN,
     DOWN,
-    GAVE_UP,
-    UNSEEN,
-    UP,
     Place,
     Service,
     outside,
@@ -392,18 +389,13 @@ def _by_perpls(
 
 
 def _silent(path: str, why: str) -> Service:
-    return Service(
-        "perpd", NAME, GAVE_UP, True, reason=f"does not answer at {path}: {why}", next="perpls -g"
-    )
+    return outside.silent("perpd", NAME, path, why, "perpls -g")
 
 
 def _from_outside(
     place: Place, unseen: str, now: Stamp, proc: Path, processes: Mapping[int, Process]
 ) -> list[Service]:
     if not place.pid:
-        return [Service("perpd", NAME, UNSEEN, None, unseen=unseen)]
+        return [outside.unseen("perpd", NAME, unseen)]
     services = outside.children(place.pid, NAME, unseen, now.boot, proc, processes, name_by_script)
-    return services or [Service("perpd", NAME, UNSEEN, None, unseen=unseen)]
-
-
-__all__ = ["NAME", "UP", "found", "look", "parse_perpls", "parse_reply", "question"]
+    return services or [outside.unseen("perpd", NAME, unseen)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,14 @@ def age(process: Process, proc: Path = PROC) -> float:
 def incarnation(process: Process, boot: str) -> str:
     """Identity of one life of a process on this host."""
     return f"{boot}:{process.pid}:{process.ticks}"
+
+
+def signal_name(number: int) -> str:
+    """ "SEGV" for 11; the number for one without a name."""
+    try:
+        return signal.Signals(number).name[3:]
+    except ValueError:
+        return str(number)
 
 
 def _text(path: str) -> str:

@@ -12,21 +12,12 @@ cannot tell a service that is stopped by hand from one that waits for its next s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twiceshy.supervisors import (
-    BETWEEN,
-    DOWN,
-    UNSEEN,
-    Place,
-    Service,
-    process,
-    servicedir,
-    witness,
-)
+from twiceshy.supervisors import BETWEEN, DOWN, Place, Service, process, servicedir, witness
 from twiceshy.supervisors.process import Process
 from twiceshy.supervisors.servicedir import Kept, Programs, Seen
 
@@ -34,9 +25,6 @@ if TYPE_CHECKING:
     from twiceshy.history import Stamp
 
 NAME = "runit"
-PROGRAMS = Programs(NAME, "runsvdir", "runsv")
-LOG_LINES = 3
-NOT_ALLOWED = "not allowed to read supervise/, so wanted state unseen: run the check by sudo"
 
 
 # What the format says
@@ -66,20 +54,19 @@ def parse_status(content: bytes) -> Status:
     )
 
 
-def finish_exit(words: tuple[str, ...]) -> str:
+def finish_exit(words: Sequence[str]) -> str:
     """The last exit by the arguments of a running ./finish (runsv(8)), "" if it is none.
 
     The first is the exit code, -1 for a death by signal, the second the low byte of the status.
     """
-    for at, word in enumerate(words[:-2]):
-        if word.rpartition("/")[2] == "finish":
-            code, status = words[at + 1 : at + 3]
-            try:
-                wait_status = int(status) & 0x7F if int(code) < 0 else int(code) << 8
-            except ValueError:
-                return ""
-            return witness.cause(wait_status)
-    return ""
+    code, status = servicedir.finish_arguments(words)
+    try:
+        return witness.cause(int(status) & 0x7F if int(code) < 0 else int(code) << 8)
+    except ValueError:
+        return ""
+
+
+PROGRAMS = Programs(NAME, "runsvdir", "runsv", "sv status", servicedir.NOT_ALLOWED, finish_exit)
 
 
 # What is seen
@@ -106,7 +93,7 @@ def look(
         except (FileNotFoundError, PermissionError):
             seen += _from_outside(kept, now.boot, proc, scanner)
         except (OSError, ValueError):
-            seen.append(Seen(kept, None, _unreadable(kept)))
+            seen.append(servicedir.unreadable(PROGRAMS, kept))
         else:
             seen += _from_inside(kept, status, now.boot, proc, scanner)
     return servicedir.with_witnessed(seen, now.boot, proc)
@@ -137,7 +124,9 @@ def _from_inside(
     if service.state == BETWEEN and not service.reason:
         service = replace(service, reason=servicedir.not_startable(kept))
     if servicedir.is_talked_about(service):
-        service = replace(service, log=servicedir.said(kept.door, logger, scanner, LOG_LINES))
+        service = replace(
+            service, log=servicedir.said(kept.door, logger, scanner, servicedir.SAID_LINES)
+        )
     return [replace(one, service=service), *seen]
 
 
@@ -150,7 +139,7 @@ def _judged(
     scanner: Process | None,
 ) -> Seen:
     """One service as its status file and its process tell."""
-    service = Service(kept.name, NAME, DOWN, status.wanted_up, next=_next(kept))
+    service = servicedir.named(PROGRAMS, kept, status.wanted_up)
     if kept.keeper is None:
         file = f"{kept.path}/supervise/status"
         return Seen(
@@ -169,26 +158,18 @@ def _judged(
 
 def _from_outside(kept: Kept, boot: str, proc: Path, scanner: Process | None) -> list[Seen]:
     """A service, and its log service if it has one, by /proc alone."""
-    service = Service(kept.name, NAME, DOWN, None, unseen=NOT_ALLOWED, next=_next(kept))
+    service = servicedir.closed(PROGRAMS, kept, scanner)
     if kept.keeper is None:
-        if scanner is None:
-            service = replace(service, reason="no runsv supervises it")
         return [Seen(kept, None, service)]
-    service = replace(
-        service,
-        reaped_faults=kept.keeper.cminflt,
-        log=servicedir.said("", None, scanner, LOG_LINES),
-    )
     seen: list[Seen] = []
     main, logger = _told_apart(kept, proc)
     if logger is not None:
-        log = replace(service, name=f"{kept.name}/log", log=(), reaped_faults=None)
-        seen.append(Seen(kept, logger, servicedir.from_outside(log, logger, boot, proc)))
-    service = servicedir.from_outside(service, main, boot, proc)
-    last_exit = finish_exit(main.cmdline) if main else ""
-    if last_exit:
-        service = replace(service, state=BETWEEN, incarnation="", age_seconds=None)
-    return [Seen(kept, main, replace(service, last_exit=last_exit)), *seen]
+        log = replace(service, name=f"{kept.name}/log", reaped_faults=None)
+        log = servicedir.from_outside(PROGRAMS, log, logger, boot, proc)
+        seen.append(Seen(kept, logger, log))
+    service = servicedir.from_outside(PROGRAMS, service, main, boot, proc)
+    service = replace(service, log=servicedir.said("", None, scanner, servicedir.SAID_LINES))
+    return [Seen(kept, main, service), *seen]
 
 
 def _told_apart(kept: Kept, proc: Path) -> tuple[Process | None, Process | None]:
@@ -207,12 +188,3 @@ def _told_apart(kept: Kept, proc: Path) -> tuple[Process | None, Process | None]
             logger = children[0]
     others = [child for child in children if child is not logger]
     return (others[-1] if others else None), logger
-
-
-def _unreadable(kept: Kept) -> Service:
-    unseen = f"{kept.path}/supervise/status is not a status file of runsv"
-    return Service(kept.name, NAME, UNSEEN, None, unseen=unseen, next=_next(kept))
-
-
-def _next(kept: Kept) -> str:
-    return f"sv status {kept.path or kept.name}"

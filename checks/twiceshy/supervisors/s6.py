@@ -27,7 +27,6 @@ from twiceshy.supervisors import (
     CRASH,
     DOWN,
     GAVE_UP,
-    UNSEEN,
     Ended,
     Place,
     Service,
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from twiceshy.history import Stamp
 
 NAME = "s6"
-PROGRAMS = Programs(NAME, "s6-svscan", "s6-supervise")
-LOG_LINES = 3
 NOT_ALLOWED = "not allowed to read supervise/, so deaths uncounted: run the check by sudo"
 DEATHS_KEPT = 100  # s6-supervise's own default
 
@@ -111,7 +108,7 @@ def ended(
     """A life that ended, told by its death."""
     if death.signal:
         kind = BY_HAND if death.signal == down_signal else CRASH
-        cause = f"signal {witness.signal_name(death.signal)}"
+        cause = f"signal {process.signal_name(death.signal)}"
     else:
         kind = CRASH if death.exit_code else CLEAN
         cause = f"exit status {death.exit_code}"
@@ -138,6 +135,20 @@ def gives_up(finish_script: str) -> bool:
     )
 
 
+def finish_exit(words: Sequence[str]) -> str:
+    """The last exit by the arguments of a running ./finish (s6-supervise(1)), "" if it is none.
+
+    The first is the exit code, 256 for a death by signal, the second the signal.
+    """
+    code, number = servicedir.finish_arguments(words)
+    if not (code.isdigit() and number.isdigit()):
+        return ""
+    return witness.cause(int(number) if int(code) > 255 else int(code) << 8)
+
+
+PROGRAMS = Programs(NAME, "s6-svscan", "s6-supervise", "s6-svdt", NOT_ALLOWED, finish_exit)
+
+
 # What is seen
 
 
@@ -154,35 +165,17 @@ def look(
 ) -> list[Service]:
     """The services of one s6-svscan or directory; log services are services like any other."""
     everyone = process.snapshot(proc) if processes is None else processes
-    scanner = everyone.get(place.pid) if place.pid else None
-    kept_services = servicedir.services(PROGRAMS, place, proc, everyone)
-    loggers = {
-        kept.name[: -len("/log")]: kept.children[0]
-        for kept in kept_services
-        if kept.name.endswith("/log") and kept.children
-    }
-    seen: list[Seen] = []
-    for kept in kept_services:
-        try:
-            status = parse_status(servicedir.content(f"{kept.door}/supervise/status"))
-        except (FileNotFoundError, PermissionError):
-            one = _from_outside(kept, now.boot, proc, scanner)
-        except (OSError, ValueError):
-            one = Seen(kept, None, _unreadable(kept))
-        else:
-            one = _from_inside(kept, status, now, proc, scanner)
-        service = one.service
-        if servicedir.is_talked_about(service):
-            log = servicedir.said(kept.door, loggers.get(kept.name), None, LOG_LINES)
-            service = replace(service, log=log)
-        seen.append(replace(one, service=service))
-    return servicedir.with_witnessed(seen, now.boot, proc)
+
+    def inside(kept: Kept, status: Status, scanner: Process | None) -> Seen:
+        return _from_inside(kept, status, now, proc, scanner)
+
+    return servicedir.look(PROGRAMS, place, now, proc, everyone, parse_status, inside)
 
 
 def _from_inside(
     kept: Kept, status: Status, now: Stamp, proc: Path, scanner: Process | None
 ) -> Seen:
-    service = Service(kept.name, NAME, DOWN, status.wanted_up, next=_next(kept))
+    service = servicedir.named(PROGRAMS, kept, status.wanted_up)
     file = f"{kept.door}/supervise/status"
     if kept.keeper is None:
         pid = 0 if status.is_finishing else status.pid
@@ -273,42 +266,3 @@ def _gave_up(kept: Kept, last: Ended) -> bool:
         return gives_up(servicedir.content(f"{kept.door}/finish").decode("utf-8", "replace"))
     except OSError:
         return False
-
-
-def _from_outside(kept: Kept, boot: str, proc: Path, scanner: Process | None) -> Seen:
-    service = Service(kept.name, NAME, DOWN, None, unseen=NOT_ALLOWED, next=_next(kept))
-    if kept.keeper is None:
-        reason = "" if scanner else "no s6-supervise keeps it"
-        return Seen(kept, None, replace(service, reason=reason))
-    service = replace(service, reaped_faults=kept.keeper.cminflt)
-    child = kept.children[-1] if kept.children else None
-    service = servicedir.from_outside(service, child, boot, proc)
-    last_exit = finish_exit(child.cmdline) if child else ""
-    if last_exit:
-        service = replace(
-            service, state=BETWEEN, incarnation="", age_seconds=None, last_exit=last_exit
-        )
-    return Seen(kept, child, service)
-
-
-def finish_exit(words: Sequence[str]) -> str:
-    """The last exit by the arguments of a running ./finish (s6-supervise(1)), "" if it is none.
-
-    The first is the exit code, 256 for a death by signal, the second the signal.
-    """
-    for at, word in enumerate(words[:-2]):
-        if word.rpartition("/")[2] == "finish":
-            code, number = words[at + 1 : at + 3]
-            if not (code.isdigit() and number.isdigit()):
-                return ""
-            return witness.cause(int(number) if int(code) > 255 else int(code) << 8)
-    return ""
-
-
-def _unreadable(kept: Kept) -> Service:
-    unseen = f"{kept.path}/supervise/status is of no s6 that is known here"
-    return Service(kept.name, NAME, UNSEEN, None, unseen=unseen, next=_next(kept))
-
-
-def _next(kept: Kept) -> str:
-    return f"s6-svdt {kept.path}" if kept.path else f"s6-svstat {kept.name}"

@@ -14,23 +14,43 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Callable, TypeVar
 
 from twiceshy import deadline
-from twiceshy.supervisors import BETWEEN, DOWN, GAVE_UP, UP, Place, Service, process, witness
+from twiceshy.supervisors import (
+    BETWEEN,
+    DOWN,
+    GAVE_UP,
+    UNSEEN,
+    UP,
+    Place,
+    Service,
+    process,
+    witness,
+)
 from twiceshy.supervisors.process import Process
+
+if TYPE_CHECKING:
+    from twiceshy.history import Stamp
+
+Status = TypeVar("Status")
 
 LABEL = 1 << 62  # TAI64 counts seconds from here (libtai, tai64.html)
 LOG_BYTES = 32768
+NOT_ALLOWED = "not allowed to read supervise/, so wanted state unseen: run the check by sudo"
 LOG_LINES = 20
 
 
 @dataclass(frozen=True)
 class Programs:
-    """How one supervisor calls its two programs."""
+    """How one supervisor calls its two programs, and what there is to know of a service of its."""
 
     supervisor: str
     scanner: str
     keeper: str
+    status: str  # the command that tells of one service
+    unseen: str  # what only root sees, and what to do about it
+    finish_exit: Callable[[Sequence[str]], str] = lambda words: ""  # by a running ./finish
 
 
 @dataclass(frozen=True)
@@ -102,6 +122,14 @@ def proctitle_words(words: Iterable[str]) -> str:
         if word.startswith(("log:", "service errors:", "readproctitle")) or "....." in word:
             text = word
     return text.rpartition(".....")[2].lstrip(".") if "....." in text else ""
+
+
+def finish_arguments(words: Sequence[str]) -> tuple[str, str]:
+    """The first two arguments of a running ./finish, which tell how the daemon ended; else ""s."""
+    for at, word in enumerate(words[:-2]):
+        if word.rpartition("/")[2] == "finish":
+            return words[at + 1], words[at + 2]
+    return "", ""
 
 
 # Who runs where
@@ -313,12 +341,37 @@ def deserted(service: Service, keeper: str, scanner: bool, status: str, pid: int
     return replace(service, state=GAVE_UP, reason=f"its {keeper} is dead, nothing starts it again")
 
 
-def from_outside(service: Service, child: Process | None, boot: str, proc: Path) -> Service:
+def named(programs: Programs, kept: Kept, wanted_up: bool | None) -> Service:
+    """A service of which nothing else is known yet."""
+    asked = f"{programs.status} {kept.path or kept.name}"
+    return Service(kept.name, programs.supervisor, DOWN, wanted_up, next=asked)
+
+
+def unreadable(programs: Programs, kept: Kept) -> Seen:
+    """A service whose status file is of another make."""
+    unseen = f"{kept.path}/supervise/status is not a status file of {programs.keeper}"
+    return Seen(kept, None, replace(named(programs, kept, None), state=UNSEEN, unseen=unseen))
+
+
+def closed(programs: Programs, kept: Kept, scanner: Process | None) -> Service:
+    """A service whose supervise/ is closed to us, before /proc has been asked about its child."""
+    service = replace(named(programs, kept, None), unseen=programs.unseen)
+    if kept.keeper is not None:
+        return replace(service, reaped_faults=kept.keeper.cminflt)
+    return service if scanner else replace(service, reason=f"no {programs.keeper} keeps it")
+
+
+def from_outside(
+    programs: Programs, service: Service, child: Process | None, boot: str, proc: Path
+) -> Service:
     """What /proc alone tells: something runs, or something has just died, or nothing is there."""
     if child is None:
         return service
     if not child.is_alive:
         return replace(service, state=BETWEEN, wanted_up=True)
+    last_exit = programs.finish_exit(child.cmdline)
+    if last_exit:
+        return replace(service, state=BETWEEN, last_exit=last_exit)
     return alive(service, child, boot, proc)
 
 
@@ -335,6 +388,47 @@ def alive(service: Service, daemon: Process, boot: str, proc: Path) -> Service:
 def is_talked_about(service: Service) -> bool:
     """Whether its last words may be asked for: it is young or not there."""
     return service.age_seconds is None or service.age_seconds < SAID_SINCE_SECONDS
+
+
+def look(
+    programs: Programs,
+    place: Place,
+    now: Stamp,
+    proc: Path,
+    processes: Mapping[int, Process],
+    parse: Callable[[bytes], Status],
+    inside: Callable[[Kept, Status, Process | None], Seen],
+    title: Process | None = None,
+) -> list[Service]:
+    """The services of one place, where a keeper has one child and log services are like others.
+
+    `inside` judges what `parse` reads in a status file; `title` is the process whose command line
+    holds the last words of all.
+    """
+    scanner = processes.get(place.pid) if place.pid else None
+    kept_services = services(programs, place, proc, processes)
+    loggers = {
+        kept.name[: -len("/log")]: kept.children[0]
+        for kept in kept_services
+        if kept.name.endswith("/log") and kept.children
+    }
+    seen: list[Seen] = []
+    for kept in kept_services:
+        try:
+            status = parse(content(f"{kept.door}/supervise/status"))
+        except (FileNotFoundError, PermissionError):
+            child = kept.children[-1] if kept.children else None
+            service = closed(programs, kept, scanner)
+            one = Seen(kept, child, from_outside(programs, service, child, now.boot, proc))
+        except (OSError, ValueError):
+            one = unreadable(programs, kept)
+        else:
+            one = inside(kept, status, scanner)
+        if is_talked_about(one.service):
+            log = said(kept.door, loggers.get(kept.name), title, SAID_LINES)
+            one = replace(one, service=replace(one.service, log=log))
+        seen.append(one)
+    return with_witnessed(seen, now.boot, proc)
 
 
 # What is seen by waiting for it
@@ -379,6 +473,7 @@ def with_witnessed(everything: list[Seen], boot: str, proc: Path) -> list[Servic
 # What it last said
 
 SAID_SINCE_SECONDS = 900.0  # of services that are older than that nobody asks for the log
+SAID_LINES = 3
 
 
 def said(door: str, logger: Process | None, scanner: Process | None, lines: int) -> tuple[str, ...]:

@@ -115,18 +115,6 @@ def parse_configuration(text: str, here: str) -> Configuration:
     return Configuration(tuple(servers), commands, tuple(includes))
 
 
-def configured(words: Sequence[str]) -> str:
-    """The file that supervisord's command line names with -c, "" if none."""
-    for at, word in enumerate(words):
-        if word in ("-c", "--configuration"):
-            return words[at + 1] if at + 1 < len(words) else ""
-        if word.startswith("--configuration="):
-            return word.partition("=")[2]
-        if word.startswith("-c") and not word.startswith("--"):
-            return word[2:]
-    return ""
-
-
 _LINE = re.compile(
     r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) [A-Z]+ "
     r"(?:(spawned): '(.+)' with pid (\d+)|(exited|stopped|gave up|success): (\S+)(?: (.*))?)"
@@ -243,15 +231,7 @@ def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = N
         parent = everyone.get(one.ppid)
         if parent is not None and _is_supervisord(parent):
             continue  # it has forked and will exec a program
-        file = configured(one.cmdline)
-        if file and not file.startswith("/"):
-            try:
-                file = os.path.join(os.readlink(f"{proc}/{one.pid}/cwd"), file)
-            except OSError:
-                file = ""
-        if not file:
-            file = next((path for path in CONFIGURATIONS if os.path.exists(path)), "")
-        places.append(Place(NAME, file, one.pid))
+        places.append(Place(NAME, outside.configuration(one, CONFIGURATIONS, proc), one.pid))
     return places
 
 
@@ -294,7 +274,7 @@ def look(
             return _from_outside(place, unseen, now, proc, everyone, commands)
         return [_silent(server, f"it answers {error.errcode} {error.errmsg}")]
     except (OSError, http.client.HTTPException) as error:
-        return [_silent(server, getattr(error, "strerror", None) or str(error) or "no answer")]
+        return [_silent(server, outside.said(error))]
     except (xmlrpc.client.Error, ExpatError, ValueError):
         return [_silent(server, "it does not speak XML-RPC")]
     services = _services(answers, server, now, proc, everyone)
@@ -369,9 +349,7 @@ def _ask(server: str, user: str, password: str, log_bytes: int = LOG_BYTES) -> l
 
 
 def _silent(server: str, why: str) -> Service:
-    """supervisord runs and does not answer: that is its outage."""
-    reason = f"does not answer at {server}: {why}"
-    return Service("supervisord", NAME, GAVE_UP, True, reason=reason, next="supervisorctl status")
+    return outside.silent("supervisord", NAME, server, why, "supervisorctl status")
 
 
 def _services(
@@ -529,4 +507,4 @@ def _from_outside(
         for parent in parents
         for service in outside.children(parent, NAME, unseen, now.boot, proc, processes, name_of)
     ]
-    return services or [Service("supervisord", NAME, UNSEEN, None, unseen=unseen)]
+    return services or [outside.unseen("supervisord", NAME, unseen)]

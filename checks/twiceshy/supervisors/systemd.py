@@ -1,12 +1,16 @@
-"""systemd: every service of this host from one `systemctl show`, their lives from the journal.
+"""systemd: every service of a manager from one `systemctl show`, their lives from the journal.
 
-Rights: any user may ask for properties. The journal, the one place that tells a crash from a
-restart by hand and remembers both, is for root and the groups systemd-journal and adm.
+Besides the system's manager there is one for each user who is logged in or lingers
+(user@UID.service); what that keeps is called ann/web.
+
+Rights: any user may ask the system's manager for properties, a user's manager only that user and
+root. The journal, the one place that tells a crash from a restart by hand and remembers both, is
+for root and the groups systemd-journal and adm; where it is persistent, a user may read his own.
 
 Formats: systemctl(1) show; org.freedesktop.systemd1(5) for the properties; the message ids of
 sd-messages.h; https://systemd.io/JOURNAL_FILE_FORMAT for how far back the journal goes. Only
-records of pid 1 itself are believed (the trusted field _PID, systemd.journal-fields(7)): any user
-can send a message id.
+records of the manager itself are believed (the trusted field _PID, systemd.journal-fields(7)): any
+user can send a message id.
 
 Known of NRestarts (service.c; systemd 252): counts automatic restarts alone; kept by daemon-reload
 and daemon-reexec; zeroed by reset-failed and at the next start by hand; never decays. `Result` and
@@ -18,7 +22,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-import signal
+import pwd
 import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
-from twiceshy import aside
+from twiceshy import aside, deadline
 from twiceshy.plugin import CheckError
 from twiceshy.supervisors import (
     BETWEEN,
@@ -57,6 +61,7 @@ KEEPS_NONE = (
     "this host keeps no journal, so exit statuses and restarts before the first look are unseen: "
     "systemd-journald is not running"
 )
+USER_ANSWER_SECONDS = 3.0  # a user's manager may be stopped by its user; it is one of many
 RECORDS = 6000  # at most so many lines of the journal a run; about 1 MB and 60 ms
 SUSPECTS = 5  # services whose own log lines are asked for together with the records
 
@@ -96,6 +101,53 @@ EXIT_STATUSES = {  # systemd.exec(5), "Process Exit Codes": systemd itself could
     200: "CHDIR", 203: "EXEC", 209: "STDOUT", 216: "GROUP", 217: "USER", 218: "CAPABILITIES",
     226: "NAMESPACE", 238: "STATE_DIRECTORY", 243: "CREDENTIALS",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Manager:
+    """The system's manager, or that of a user; and how the journal tells what is whose."""
+
+    pid: int = 1
+    uid: int | None = None  # None: the system's
+    user: str = ""
+
+    @property
+    def called(self) -> str:
+        """Who it is, in a sentence."""
+        return NAME if self.uid is None else f"{self.user}'s {NAME}"
+
+    @property
+    def prefix(self) -> str:
+        """What its services are called by before their own name."""
+        return "" if self.uid is None else f"{self.user}/"
+
+    @property
+    def unit(self) -> str:
+        """The field of the manager's records with the unit that they are about."""
+        return "UNIT" if self.uid is None else "USER_UNIT"
+
+    @property
+    def invocation(self) -> str:
+        """The field of the manager's records with the life that they are about."""
+        return "INVOCATION_ID" if self.uid is None else "USER_INVOCATION_ID"
+
+    @property
+    def writer(self) -> str:
+        """The field of a log line with the unit that wrote it."""
+        return "_SYSTEMD_UNIT" if self.uid is None else "_SYSTEMD_USER_UNIT"
+
+    @property
+    def owner(self) -> list[str]:
+        """The match without which units of two users are one."""
+        return [] if self.uid is None else [f"_UID={self.uid}"]
+
+    @property
+    def socket(self) -> str:
+        """Where it is asked, directly and without a bus."""
+        return f"/run/{'' if self.uid is None else f'user/{self.uid}/'}systemd/private"
+
+
+SYSTEM = Manager()
 
 
 # What the formats say
@@ -198,18 +250,12 @@ def cause(result: str, code: str, status: str) -> str:
         if number == 203:
             how += ", the program cannot be executed"
     elif code in ("killed", "dumped") and number is not None:
-        how = f"signal {signal_name(number)}" + (", core dumped" if code == "dumped" else "")
+        how = f"signal {process.signal_name(number)}" + (
+            ", core dumped" if code == "dumped" else ""
+        )
     else:
         how = "" if words or result in ("", "success") else "a command before or after it failed"
     return f"{words} ({how})" if words and how else words or how
-
-
-def signal_name(number: int) -> str:
-    """ "SEGV" for 11; the number itself if it has no name."""
-    try:
-        return signal.Signals(number).name[3:]
-    except ValueError:
-        return str(number)
 
 
 @dataclass
@@ -244,8 +290,8 @@ class Told:
     records: int = 0
 
 
-def parse_journal(text: str, monotonic_us: int, boot: str) -> Told:
-    """Records of pid 1 and lines of services from `journalctl -o json`, oldest first.
+def parse_journal(text: str, monotonic_us: int, boot: str, manager: Manager = SYSTEM) -> Told:
+    """Records of a manager and lines of services from `journalctl -o json`, oldest first.
 
     One life is what carries one INVOCATION_ID: it ends with "failed with result" or "deactivated
     successfully". "Stopping" before that is an operator or a dependency; "scheduled restart job"
@@ -265,16 +311,16 @@ def parse_journal(text: str, monotonic_us: int, boot: str) -> Told:
             continue
         oldest = at if oldest is None else min(oldest, at)
         message = record.get("MESSAGE_ID")
-        if record.get("_PID") == "1" and message in MESSAGES:
-            unit, invocation = record.get("UNIT"), record.get("INVOCATION_ID")
+        if record.get("_PID") == str(manager.pid) and message in MESSAGES:
+            unit, invocation = record.get(manager.unit), record.get(manager.invocation)
             if isinstance(unit, str) and isinstance(invocation, str):
                 life = lives.setdefault(unit, {}).setdefault(invocation, _Life())
                 _note(life, message, record, at)
-        elif isinstance(record.get("_SYSTEMD_UNIT"), str):
+        elif isinstance(record.get(manager.writer), str):
             line_of = Line(
                 str(record.get("_SYSTEMD_INVOCATION_ID", "")), _message(record.get("MESSAGE"))
             )
-            lines.setdefault(record["_SYSTEMD_UNIT"], []).append(line_of)
+            lines.setdefault(record[manager.writer], []).append(line_of)
     ended = {
         unit: tuple(
             _ended(life, monotonic_us)
@@ -366,12 +412,44 @@ def _number(text: str) -> int | None:
 
 
 def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = None) -> list[Place]:
-    """The system manager, if it is pid 1 of this host (or container)."""
-    first = process.read(1, proc) if processes is None else processes.get(1)
+    """The system's manager, if it is pid 1 of this host (or container), and the users' below it.
+
+    Of the users' those that we may ask: a user's own, and all for root.
+    """
+    everyone = process.snapshot(proc) if processes is None else processes
+    first = everyone.get(1)
     if first is None and proc == process.PROC:
         # hidepid= hides pid 1 from other users; this is how sd_booted(3) knows.
-        return [Place(NAME, "system", 1)] if os.path.isdir("/run/systemd/system") else []
-    return [Place(NAME, "system", 1)] if first and first.comm == "systemd" else []
+        is_booted = os.path.isdir("/run/systemd/system")
+    else:
+        is_booted = first is not None and first.comm == NAME
+    if not is_booted:
+        return []
+    places = [Place(NAME, "system", 1)]
+    for one in everyone.values():
+        # A container has a pid 1 of its own, and its managers are below that.
+        is_users = one.ppid == 1 and one.comm == NAME and "--user" in one.cmdline
+        if is_users and os.geteuid() in (0, one.uid):
+            places.append(Place(NAME, _name_and_group(one.uid)[0], one.pid))
+    return places
+
+
+def _name_and_group(uid: int) -> tuple[str, int]:
+    try:
+        account = pwd.getpwuid(uid)
+    except KeyError:
+        return str(uid), uid
+    return account.pw_name, account.pw_gid
+
+
+def manager_at(
+    place: Place, proc: Path = process.PROC, processes: Mapping[int, Process] | None = None
+) -> Manager:
+    """Whom a place stands for."""
+    if place.pid in (None, 1):
+        return SYSTEM
+    one = (processes or {}).get(place.pid) or process.read(place.pid, proc)
+    return Manager(place.pid, one.uid if one else -1, place.where)
 
 
 def look(
@@ -384,7 +462,7 @@ def look(
     names: Sequence[str] = (),
     log_lines: int = 3,
     wanted: Callable[[str], bool] = lambda name: True,
-    ask: Callable[[Sequence[str]], aside.Ran] = aside.run,
+    ask: Callable[..., aside.Ran] = aside.run,
     journals: Sequence[str] = JOURNALS,
 ) -> list[Service]:
     """All daemons, or `names` whatever they are; one `systemctl show`, at most one `journalctl`.
@@ -392,56 +470,131 @@ def look(
     CheckError when systemd cannot be asked, aside.NoAnswer when it hangs. `window`: seconds of the
     journal to read.
     """
-    units = [long(name) for name in names] or ["*" + SUFFIX]
-    try:
-        ran = ask(["systemctl", "show", "-p", PROPERTIES, "--", *units])
-    except OSError as error:
-        raise CheckError(f"systemd cannot be asked: {error.strerror} (systemctl)") from error
-    monotonic_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    if ran.status != 0:
-        said = (ran.stderr.strip().splitlines() or ["it said nothing"])[0]
-        raise CheckError(f"systemd cannot be asked: {said}")
+    manager = manager_at(place, proc, processes)
+    own = [name[len(manager.prefix) :] for name in names if name.startswith(manager.prefix)]
+    own = [name for name in own if "/" not in name]
+    if names and not own:
+        return []
     services = {}
-    blocks = parse_show(ran.stdout)
+    blocks, monotonic_us = _shown(manager, own, ask)
     for position, properties in enumerate(blocks):
         service = seen(properties, monotonic_us)
-        if names and len(blocks) == len(names):
+        if own and len(blocks) == len(own):
             # An alias answers under its own name: the operator's word is kept.
-            service = replace(service, name=short(names[position]))
-        if names and properties.get("LoadState") != "loaded":
+            service = replace(service, name=short(own[position]))
+        if own and properties.get("LoadState") != "loaded":
             continue  # not there; the caller misses it by name
-        if (names or is_daemon(properties)) and wanted(service.name):
+        if (own or is_daemon(properties)) and wanted(manager.prefix + service.name):
             services[service.name] = service
-    first = process.read(1, proc) if processes is None else processes.get(1)
-    manager_age = process.age(first, proc) if first else None
-    services = {n: replace(s, restarts_seconds=manager_age) for n, s in services.items()}
+    first = process.read(manager.pid, proc) if processes is None else processes.get(manager.pid)
+    age = process.age(first, proc) if first else None
+    services = {n: replace(s, restarts_seconds=age) for n, s in services.items()}
     if not services:
         return []
-    if not may_read_journal(journals):
+    found_services = _with_journal(
+        list(services.values()), manager, age, now, window, log_lines, ask, journals, monotonic_us
+    )
+    return [_of(manager, service) for service in found_services]
+
+
+def _of(manager: Manager, service: Service) -> Service:
+    """A service as it is called among those of all managers."""
+    if manager.uid is None:
+        return service
+    unit = long(service.name)
+    sudo = "sudo " * service.next.startswith("sudo ")
+    return replace(
+        service,
+        name=manager.prefix + service.name,
+        next=f"{sudo}journalctl _UID={manager.uid} _SYSTEMD_USER_UNIT={unit} -n 50",
+    )
+
+
+def _shown(
+    manager: Manager, names: Sequence[str], ask: Callable[..., aside.Ran]
+) -> tuple[list[dict[str, str]], int]:
+    """The properties of named services, or all; and the instant (CLOCK_MONOTONIC, in us)."""
+    units = [long(name) for name in names] or ["*" + SUFFIX]
+    show = ["show", "-p", PROPERTIES, "--", *units]
+    try:
+        if manager.uid is None:
+            ran = ask(["systemctl", *show])
+        elif not os.path.exists(manager.socket):
+            return [], 0  # its user logs in or out just now
+        else:
+            ran = _asked_as(manager, ["systemctl", "--user", *show], ask)
+    except OSError as error:
+        program = error.filename or "systemctl"
+        raise CheckError(
+            f"{manager.called} cannot be asked: {error.strerror} ({program})"
+        ) from error
+    monotonic_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    if ran.status == 0:
+        return parse_show(ran.stdout), monotonic_us
+    if manager.uid is not None and not os.path.exists(manager.socket):
+        return [], 0
+    said = (ran.stderr.strip().splitlines() or ["it said nothing"])[0]
+    raise CheckError(f"{manager.called} cannot be asked: {said}")
+
+
+def _asked_as(manager: Manager, argv: list[str], ask: Callable[..., aside.Ran]) -> aside.Ran:
+    """A user's manager answers its user alone, so root asks as that user (and not by PAM)."""
+    become: list[str] = []
+    if manager.uid is not None and os.geteuid() != manager.uid:
+        group = _name_and_group(manager.uid)[1]
+        become = ["setpriv", f"--reuid={manager.uid}", f"--regid={group}", "--clear-groups", "--"]
+    try:
+        return ask(
+            [*become, *argv],
+            timeout=min(USER_ANSWER_SECONDS, deadline.remaining() / 2),
+            env={"XDG_RUNTIME_DIR": f"/run/user/{manager.uid}"},
+        )
+    except aside.NoAnswer as error:
+        raise aside.NoAnswer(str(error).replace("setpriv", "systemctl")) from None
+
+
+def _with_journal(
+    services: list[Service],
+    manager: Manager,
+    age: float | None,
+    now: Stamp,
+    window: float,
+    log_lines: int,
+    ask: Callable[..., aside.Ran],
+    journals: Sequence[str],
+    monotonic_us: int,
+) -> list[Service]:
+    """The services with what the journal remembers of them, or with why it does not."""
+    if not may_read_journal(journals, manager):
         # With no counts and no deaths there is nothing to be sorry about.
         # The directories below are for the journal's group, as are the files.
         why = NO_JOURNAL if any(map(os.path.isdir, journals)) else KEEPS_NONE
-        return [
-            replace(service, unseen=why, next=f"sudo {service.next}")
-            for service in services.values()
-        ]
-    suspects = _suspects(services.values(), window) if log_lines else []
-    told = _ask_journal(ask, now.boot, window, suspects, monotonic_us)
+        return [replace(one, unseen=why, next=f"sudo {one.next}") for one in services]
+    suspects = _suspects(services, window) if log_lines else []
+    told = _ask_journal(ask, manager, now.boot, window, suspects, monotonic_us)
     if told is not None and told.records >= RECORDS and suspects:
         # A talkative service crowded the records of all others out.
         lines = told.lines
-        told = _ask_journal(ask, now.boot, window, [], monotonic_us)
+        told = _ask_journal(ask, manager, now.boot, window, [], monotonic_us)
         told = told and replace(told, lines=lines)
     if told is None:
-        return [replace(s, unseen="journalctl did not answer") for s in services.values()]
-    reach = _reach(told, journals, now, window, manager_age, monotonic_us)
-    return [_with_lives(service, told, reach, log_lines) for service in services.values()]
+        return [replace(one, unseen="journalctl did not answer") for one in services]
+    reach = _reach(told, journals, manager, now, window, age, monotonic_us)
+    return [_with_lives(service, told, reach, log_lines) for service in services]
 
 
-def may_read_journal(journals: Sequence[str] = JOURNALS) -> bool:
-    """Whether a system journal is there and may be read (journalctl itself answers with a hint)."""
-    files = [path for root in journals for path in glob.glob(f"{root}/*/system.journal")]
-    return any(os.access(path, os.R_OK) for path in files)
+def may_read_journal(journals: Sequence[str] = JOURNALS, manager: Manager = SYSTEM) -> bool:
+    """Whether its journal is there and may be read (journalctl itself answers with a hint)."""
+    return any(os.access(path, os.R_OK) for path in _journal_files(journals, manager, ".journal"))
+
+
+def _journal_files(journals: Sequence[str], manager: Manager, end: str) -> list[str]:
+    """The files with the records of a manager: a user has his own where they are persistent."""
+    for name in ([] if manager.uid is None else [f"user-{manager.uid}"]) + ["system"]:
+        files = [path for root in journals for path in glob.glob(f"{root}/*/{name}{end}")]
+        if files:
+            return files
+    return []
 
 
 def _suspects(services: Iterable[Service], window: float) -> list[str]:
@@ -457,7 +610,8 @@ def _suspects(services: Iterable[Service], window: float) -> list[str]:
 
 
 def _ask_journal(
-    ask: Callable[[Sequence[str]], aside.Ran],
+    ask: Callable[..., aside.Ran],
+    manager: Manager,
     boot: str,
     window: float,
     suspects: Sequence[str],
@@ -466,22 +620,25 @@ def _ask_journal(
     boot = boot.replace("-", "")
     argv = [
         "journalctl", "-q", "-o", "json", "-n", str(RECORDS), f"--since=-{int(window) + 1}s",
-        "--output-fields=MESSAGE_ID,UNIT,INVOCATION_ID,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,"
-        "_PID,_BOOT_ID,_SYSTEMD_UNIT" + (",_SYSTEMD_INVOCATION_ID,MESSAGE" if suspects else ""),
-        f"_BOOT_ID={boot}", "_PID=1", *(f"MESSAGE_ID={message}" for message in MESSAGES),
+        "--output-fields=MESSAGE_ID,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,_PID,_BOOT_ID,"
+        f"{manager.unit},{manager.invocation},{manager.writer}"
+        + (",_SYSTEMD_INVOCATION_ID,MESSAGE" if suspects else ""),
+        f"_BOOT_ID={boot}", *manager.owner, f"_PID={manager.pid}",
+        *(f"MESSAGE_ID={message}" for message in MESSAGES),
     ]  # fmt: skip
     for name in suspects:
-        argv += ["+", f"_BOOT_ID={boot}", f"_SYSTEMD_UNIT={long(name)}"]
+        argv += ["+", f"_BOOT_ID={boot}", *manager.owner, f"{manager.writer}={long(name)}"]
     try:
         ran = ask(argv)
     except (OSError, aside.NoAnswer):
         return None
-    return parse_journal(ran.stdout, monotonic_us, boot) if ran.status == 0 else None
+    return parse_journal(ran.stdout, monotonic_us, boot, manager) if ran.status == 0 else None
 
 
 def _reach(
     told: Told,
     journals: Sequence[str],
+    manager: Manager,
     now: Stamp,
     window: float,
     manager_age: float | None,
@@ -491,15 +648,14 @@ def _reach(
     if told.records >= RECORDS and told.oldest_us is not None:
         return (monotonic_us - told.oldest_us) / 1e6
     heads = []
-    for root in journals:
-        for path in glob.glob(f"{root}/*/system*.journal"):
-            try:
-                with open(path, "rb") as journal:
-                    head = head_realtime(journal.read(192))
-            except OSError:
-                continue
-            if head is not None:
-                heads.append(now.wall - head)
+    for path in _journal_files(journals, manager, "[.@]*journal"):
+        try:
+            with open(path, "rb") as journal:
+                head = head_realtime(journal.read(192))
+        except OSError:
+            continue
+        if head is not None:
+            heads.append(now.wall - head)
     reach = max(heads, default=0.0)
     if manager_age is not None and reach > manager_age - 60.0:
         return window  # it goes back to the start of this systemd: there is no more to know

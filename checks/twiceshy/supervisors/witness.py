@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import os
 import select
-import signal
 import socket
 import struct
 import time
@@ -33,16 +32,8 @@ PIDFD_INFO_EXIT = 1 << 3  # Linux 6.15: still answered when the process has been
 def cause(wait_status: int) -> str:
     """ "exit status 1", "signal SEGV" of a wait status (wait(2))."""
     if os.WIFSIGNALED(wait_status):
-        return f"signal {signal_name(os.WTERMSIG(wait_status))}"
+        return f"signal {process.signal_name(os.WTERMSIG(wait_status))}"
     return f"exit status {os.WEXITSTATUS(wait_status)}"
-
-
-def signal_name(number: int) -> str:
-    """ "SEGV" for 11; the number for one without a name."""
-    try:
-        return signal.Signals(number).name[3:]
-    except ValueError:
-        return str(number)
 
 
 @dataclass(frozen=True)
