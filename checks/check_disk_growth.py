@@ -5,8 +5,9 @@ Looks at every local, writable filesystem, remembers what it saw, and says how l
 is left will last. A growth is believed to go on for four times as long as it has lasted through
 every part of a window (the last two looks, 1, 2, 4 and 8 hours, 3 and 7 days), and not at all
 where the same has happened before and ended well: log rotations, nightly dumps, caches, prunes, of
-whatever period. When it alarms, it names what grew, and who is writing it. --explain shows what it
-made of each window. Run it every five minutes; the first day and a half it is learning.
+whatever period, and working days. When it alarms, it names what grew, and who is writing it.
+--explain shows what it made of each window. Run it every five minutes; the first day and a half it
+is learning, and for the first week it believes half as far.
 
 Learned from: "Production Outages - Part 1" (1 July 2014): a library flooded the log of thousands
   of media players, rotation was misconfigured, disks ran full, technicians drove out with USB
@@ -417,19 +418,23 @@ def recall(book: History, at: Stamp) -> dict[str, Remembered]:
 
     oldest_day = int((at.wall - KEEP_DAYS * forecast.DAY) // forecast.DAY)
     for key, day, blob in book.sql.execute(
-        "SELECT key, day, hours FROM day WHERE day >= ? AND day <= ? ORDER BY day",
+        "SELECT key, day, hours FROM day WHERE day >= ? AND day <= ? ORDER BY key, day",
         (oldest_day, int(at.wall // forecast.DAY)),
     ):
         mine, hours = of(key), array("d", blob)
         mine.days[day] = hours
         start = day * forecast.DAY
-        seen = [h for h in range(24) if hours[LAST + h] == hours[LAST + h]]  # not a number: unseen
-        mine.used.hours.extend([start + HOURS[h] for h in seen])
-        for series, offset in ((mine.used, 0), (mine.inodes, 72)):
-            for column, first in ((series.low, LOW), (series.last, LAST), (series.high, HIGH)):
-                part = hours[offset + first : offset + first + 24]
-                # Most days are whole; an array takes another as it is.
-                column.extend(part if len(seen) == 24 else array("d", [part[h] for h in seen]))
+        columns = [hours[first : first + 24] for first in (LOW, LAST, HIGH, 72, 96, 120)]
+        times = array("d", map(start.__add__, HOURS))
+        # An hour that nobody saw is not a number. Few days have one.
+        if math.isnan(sum(columns[1])):
+            seen = [h for h in range(24) if not math.isnan(columns[1][h])]
+            times, *columns = (
+                array("d", [column[h] for h in seen]) for column in (times, *columns)
+            )
+        mine.used.hours.extend(times)
+        for column, more in zip((*mine.used.columns, *mine.inodes.columns), columns):
+            column.extend(more)
     for key, boot, uptime, wall, used, inodes in book.sql.execute(
         "SELECT key, boot, uptime, wall, used, inodes FROM look ORDER BY rowid"
     ):

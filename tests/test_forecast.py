@@ -130,8 +130,42 @@ def test_a_daily_saw_tooth_is_fine_from_the_second_day_on() -> None:
     assert alarms(over(21, lambda day: 70 + 22 * (day % 1)), since_day=1.1) == []
 
 
-def test_a_weekly_saw_tooth_is_fine_once_it_was_seen_twice() -> None:
-    assert alarms(over(28, lambda day: 60 + 35 * (day % 7) / 7), since_day=15) == []
+def test_a_weekly_saw_tooth_is_fine_once_it_was_seen() -> None:
+    assert alarms(over(21, lambda day: 45 + 35 * (day % 7) / 7), since_day=6) == []
+
+
+def test_a_weekly_saw_tooth_that_is_nearly_full_is_fine_once_it_was_seen_twice() -> None:
+    levels = over(28, lambda day: 60 + 35 * (day % 7) / 7)
+    assert alarms(levels, since_day=15) == []
+    assert {int(day) for day in alarms(levels, since_day=7)} == {13}
+
+
+def office_day(day: float, gib: float) -> float:
+    """What a host has written by that time of a day, from eight to seven, swept at midnight."""
+    return gib * min(1.0, max(0.0, day % 1 * 24 - 8) / 11)
+
+
+def test_a_busy_day_is_fine_since_it_ends_in_the_evening() -> None:
+    levels = over(10, lambda day: 55 + office_day(day, 30 if day > 9 else 18))
+    assert alarms(levels, since_day=2) == []
+
+
+def test_a_day_of_which_the_like_was_never_seen_is_told() -> None:
+    levels = over(9.75, lambda day: 55 + office_day(day, 48 if day > 9 else 8))
+    assert [round(day % 1 * 24) for day in alarms(levels, since_day=2)][0] == 12
+
+
+def test_a_growth_that_ended_two_hours_ago_is_fine() -> None:
+    levels = over(14, lambda day: 60 + 20 * min(1, max(0, day * 24 - 14 * 24 + 9) / 6.5))
+    assert alarms(levels, since_day=13.98) == []
+
+
+def test_in_the_first_week_a_growth_is_believed_half_as_far() -> None:
+    def growing(age: float) -> list[float]:
+        return over(age, lambda day: 50 + 3 * max(0, (day - age) * 24 + 6))
+
+    assert hours_left(growing(2)) is None
+    assert hours_left(growing(8)) == 11
 
 
 def test_a_saw_tooth_of_five_hours_is_fine() -> None:

@@ -24,6 +24,7 @@ Two ideas, one number, nothing fitted:
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,10 @@ LEARNING = 36 * HOUR
 """Before it has seen a day and a half, no growth is no news: only what grows can be judged."""
 
 
+def _column() -> array[float]:
+    return array("d")
+
+
 @dataclass
 class Series:
     """What was used, oldest first: finished hours, and the single looks of the last hours.
@@ -55,10 +60,15 @@ class Series:
 
     at: list[float] = field(default_factory=list)
     used: list[float] = field(default_factory=list)
-    hours: list[float] = field(default_factory=list)
-    low: list[float] = field(default_factory=list)
-    last: list[float] = field(default_factory=list)
-    high: list[float] = field(default_factory=list)
+    hours: array[float] = field(default_factory=_column)
+    low: array[float] = field(default_factory=_column)
+    last: array[float] = field(default_factory=_column)
+    high: array[float] = field(default_factory=_column)
+
+    @property
+    def columns(self) -> tuple[array[float], array[float], array[float]]:
+        """What was seen of each hour: lowest, last, highest."""
+        return self.low, self.last, self.high
 
     @property
     def age(self) -> float:
@@ -203,8 +213,8 @@ def by_day(series: Series, most: int) -> tuple[list[float], list[float]]:
     for day in range(1, most + 1):
         start = bisect_left(hours, now - day * DAY - HOUR / 2)
         if day == 1:
-            highs[0] = max(highs[:1] + series.high[start:end])
-            lows[0] = min(lows[:1] + series.low[start:end])
+            highs[0] = max(highs[0], max(series.high[start:end], default=highs[0]))
+            lows[0] = min(lows[0], min(series.low[start:end], default=lows[0]))
         elif start == end:
             break
         else:
@@ -267,14 +277,15 @@ def known_rhythm(series: Series, window: float, full: float, left: float) -> str
     rise = used - series.used[bisect_left(series.at, now - window)]
     for days in range(1, 28):
         then = now - days * DAY
-        last = bisect_right(hours, then - HOUR) - 1
-        first = bisect_right(hours, then - window - HOUR) - 1
+        last = bisect_right(hours, then - HOUR / 2) - 1
+        first = bisect_right(hours, then - window - HOUR / 2) - 1
         if first < 0:
             break
         before = series.last[last] - series.last[first]
         if before <= 0 or before < rise / TRUST:
             continue
-        end = bisect_left(hours, then + min(left, days * DAY))
+        # Until today's growth began: that is no continuation of the other.
+        end = bisect_left(hours, then + min(left, days * DAY - window))
         rest = max(series.high[last + 1 : end], default=0.0) - series.last[last]
         if used + max(0.0, rest) * rise / before < full - (full - used) / TRUST:
             return f"{days}d ago it grew like this until this hour, and ended short of full"

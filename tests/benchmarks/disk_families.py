@@ -2,7 +2,7 @@
 
 A volume of 100 GiB, one look every five minutes, 45 days. `TUNING` are the families that the
 judgement was built on; `HOLDOUT` were written before it, to be as unlike them as we could think
-of; their figures were seen while it was built, so they are no blind test.
+of; their figures were seen while it was built. disk_families_blind.py has those that were not.
 """
 
 from __future__ import annotations
