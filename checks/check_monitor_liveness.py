@@ -585,7 +585,7 @@ def plan(
 def _wishes(args: argparse.Namespace) -> Wishes:
     password = opt.secret(args.password_file, "TWICESHY_PASSWORD") if args.user else ""
     if args.user and not password:
-        raise CheckError("--user needs a password, from --password-file FILE or $TWICESHY_PASSWORD")
+        raise CheckError("--user needs its password, from --password-file or $TWICESHY_PASSWORD")
     if args.ca_file and not os.access(args.ca_file, os.R_OK):
         raise CheckError(f"cannot read --ca-file {args.ca_file}")
     return Wishes(

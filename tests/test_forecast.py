@@ -152,7 +152,7 @@ def test_a_busy_day_is_fine_since_it_ends_in_the_evening() -> None:
 
 def test_a_day_of_which_the_like_was_never_seen_is_told() -> None:
     levels = over(9.75, lambda day: 55 + office_day(day, 48 if day > 9 else 8))
-    assert [round(day % 1 * 24) for day in alarms(levels, since_day=2)][0] == 12
+    assert round(min(alarms(levels, since_day=2)) % 1 * 24) == 12
 
 
 def test_a_growth_that_ended_two_hours_ago_is_fine() -> None:
