@@ -104,6 +104,7 @@ def test_whatever_comes_from_outside_the_output_is_clean(
         ("docker -H ssh://nagios:hunter2@web1 logs", "docker -H ssh://***@web1 logs"),
         ("https://hunter2@example.org/", "https://***@example.org/"),
         ("Authorization: Bearer abcdefghijklmnop", "Authorization: ***"),
+        ("bearer\u00a0abcdefghijklmnop", "bearer ***"),
         ('{"password": "hunter2", "a": 1}', '{"password": "***", "a": 1}'),
         ("DB_PASSWORD=hunter2 ./run", "DB_PASSWORD=*** ./run"),
         ("mysql --password hunter2x", "mysql --password ***"),
