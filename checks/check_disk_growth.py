@@ -950,12 +950,13 @@ def plan(
             told.append(concluded)
         told.sort(key=_urgency)
         for position, one in enumerate(told):
-            if one.finding is None:
+            finding = one.finding
+            if finding is None:
                 continue
             # The tree is searched for the worst only: the others would take its time.
-            if position == 0 and one.finding.state in (WARNING, CRITICAL):
-                one = _with_culprits(one, book, at, search)
-            findings.append(one.finding)  # type: ignore[arg-type]
+            if position == 0 and finding.state in (WARNING, CRITICAL):
+                finding = _with_culprits(finding, one, book, at, search)
+            findings.append(finding)
         if args.explain:
             for one in told:
                 remarks += explained(one.bytes, _name(one.place))
@@ -1055,10 +1056,13 @@ def _urgency(one: Verdict) -> tuple[int, float, str]:
 
 
 def _with_culprits(
-    one: Verdict, book: History, at: Stamp, search: Callable[[Culprits], Found]
-) -> Verdict:
-    """The verdict with what grew, found in a part of the time that is left."""
-    assert one.finding is not None
+    finding: Finding,
+    one: Verdict,
+    book: History,
+    at: Stamp,
+    search: Callable[[Culprits], Found],
+) -> Finding:
+    """The finding with what grew, found in a part of the time that is left."""
     seen = one.inodes if one.of_inodes else one.bytes
     seconds = min(3.0, (deadline.remaining() - 1) / 2)
     subject = f"written:{one.place.key}"
@@ -1067,13 +1071,10 @@ def _with_culprits(
     wanted = Culprits(one.place.point, since, seconds)
     found = next(iter(aside.each(search, [wanted], seconds + 1).values()), None)
     if not isinstance(found, Found):
-        return one
+        return finding
     book.write_note(subject, dict(found.files), at)
     first, lines, command = blamed(found, before, one.place.point, one.of_inodes)
-    return replace(
-        one,
-        finding=replace(one.finding, text=one.finding.text + first, more=lines, next=command),
-    )
+    return replace(finding, text=finding.text + first, more=lines, next=command)
 
 
 def measured(told: Sequence[Verdict], asked: Limits) -> list[Measure]:
