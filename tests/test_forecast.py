@@ -155,6 +155,11 @@ def test_a_day_of_which_the_like_was_never_seen_is_told() -> None:
     assert round(min(alarms(levels, since_day=2)) % 1 * 24) == 12
 
 
+def test_a_day_three_times_as_busy_is_told_since_its_rest_will_be_so_too() -> None:
+    levels = over(9.75, lambda day: 58 + office_day(day, 45 if day > 9 else 14))
+    assert round(min(alarms(levels, since_day=2)) % 1 * 24) == 13
+
+
 def test_a_growth_that_ended_two_hours_ago_is_fine() -> None:
     levels = over(14, lambda day: 60 + 20 * min(1, max(0, day * 24 - 14 * 24 + 9) / 6.5))
     assert alarms(levels, since_day=13.98) == []

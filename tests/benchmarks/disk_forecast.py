@@ -16,7 +16,7 @@ import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "checks"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -28,6 +28,8 @@ from twiceshy import forecast  # noqa: E402
 
 HOUR = 12  # looks an hour
 Alarms = list[bool]
+Row = tuple[str, str, int, int, int, Optional[float], bool]
+"""Forecast, family, looks, true and false episodes, hours of lead, whether it filled."""
 
 
 # The field. Each returns whether it would alarm, look by look.
@@ -138,12 +140,12 @@ def theil_sen_agreement(trace: Trace) -> Alarms:
             for window in (6, 24, 72):
                 each = window * HOUR // 18
                 points = [
-                    (x, trace.used[x])
+                    (x, seen)
                     for x in range(look - 18 * each, look + 1, each)
-                    if trace.used[x] is not None
+                    if (seen := trace.used[x]) is not None
                 ]
                 pairs = [
-                    (b[1] - a[1]) / (b[0] - a[0])  # type: ignore[operator]
+                    (b[1] - a[1]) / (b[0] - a[0])
                     for n, a in enumerate(points)
                     for b in points[n + 1 :]
                 ]
@@ -215,7 +217,7 @@ def episodes(alarms: Alarms) -> Iterator[tuple[int, int]]:
         yield start, last
 
 
-def score(job: tuple[str, str, int]) -> tuple[str, str, int, int, int, float | None, bool]:
+def score(job: tuple[str, str, int]) -> Row:
     name, family, seed = job
     trace = made(BY_NAME[family], seed)
     true = false = 0
@@ -234,7 +236,7 @@ def score(job: tuple[str, str, int]) -> tuple[str, str, int, int, int, float | N
 BY_NAME = {family.__name__: family for family in TUNING + HOLDOUT + BLIND}
 
 
-def figures(rows: list) -> tuple[str, str, str, str]:  # type: ignore[type-arg]
+def figures(rows: list[Row]) -> tuple[str, str, str, str]:
     fills = [row for row in rows if row[6]]
     caught = [row[5] for row in fills if row[5] is not None and row[5] >= 2]
     days = sum(row[2] for row in rows) / DAY
