@@ -74,21 +74,33 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 from urllib.parse import urlsplit
 
-from twiceshy import aside, deadline, fetch, limits, verdict
-from twiceshy import history as remembered
-from twiceshy import options as opt
-from twiceshy.config import digests, disk, documents, manifests, puppet
-from twiceshy.config.agreement import agreement, independence
-from twiceshy.config.applied import Application, Running, running, taken
-from twiceshy.config.checksums import checksummed, fits, lost, misfits
-from twiceshy.config.memory import Chronicle, Memory, Remembered, Served, Version, names_of, past_of
-from twiceshy.config.words import ago, how_many, listing, of_config, roughly
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
-from twiceshy.units import duration, say_duration, say_size
-from twiceshy.verdict import Finding, Measure, Report, label, safe
+from twiceshy.config_freshness import digests, disk, documents, fetch, manifests, puppet
+from twiceshy.config_freshness.agreement import agreement, independence
+from twiceshy.config_freshness.applied import Application, Running, running, taken
+from twiceshy.config_freshness.checksums import checksummed, fits, lost, misfits
+from twiceshy.config_freshness.memory import (
+    Chronicle,
+    Memory,
+    Remembered,
+    Served,
+    Version,
+    names_of,
+    past_of,
+)
+from twiceshy.config_freshness.words import ago, how_many, listing, of_config, roughly
+from twiceshy.kit import deadline, limits, subprocesses
+from twiceshy.kit import history as remembered
+from twiceshy.kit import options as opt
+from twiceshy.kit.check import Check
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
+from twiceshy.kit.units import duration, say_duration, say_size
+from twiceshy.kit.verdict import Finding, Measure, Report, label, safe
+
+if TYPE_CHECKING:
+    from twiceshy.kit.drill import Drill
 
 # A second fetch comes after this long: a deploy that is not atomic is through by then.
 CONFIRM_SECONDS = 1.0
@@ -964,7 +976,7 @@ def _files(args: argparse.Namespace, answers: Answers, clock: float) -> Report:
     if not root and not all(entry.path.startswith("/") for entry in manifest.entries):
         raise CheckError("the manifest has relative paths: give --root DIR")
     places = disk.places(manifest, root or "/", args.include, args.exclude)
-    seen = aside.each(on_disk, list(places.values()), timeout=max(1.0, 0.5 * args.timeout))
+    seen = subprocesses.each(on_disk, list(places.values()), timeout=max(1.0, 0.5 * args.timeout))
     found = {}
     for path, place in places.items():
         answer = seen[place]
@@ -1274,15 +1286,20 @@ def options() -> argparse.ArgumentParser:
     return made
 
 
-def plan(
-    args: argparse.Namespace, now: Callable[[], remembered.Stamp] = remembered.now
-) -> verdict.Check:
+def plan(args: argparse.Namespace, now: Callable[[], remembered.Stamp] = remembered.now) -> Check:
     """The check for a command line; `now` is the clock of the history."""
     if not args.parse and (args.require_key or args.version_key or args.canonical):
         raise CheckError("--require-key, --version-key and --canonical need --parse")
-    return verdict.Check(
+    return Check(
         "config_freshness", lambda: look(args, now), timeout=args.timeout, verbose=args.verbose
     )
+
+
+def drill() -> Drill:
+    """Its own outage, staged, for `twiceshy drill`."""
+    from twiceshy.config_freshness.drill import DRILL
+
+    return DRILL
 
 
 @guarded

@@ -72,11 +72,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
-from twiceshy import history, units, verdict
-from twiceshy import options as opt
-from twiceshy.containers.engine import (
+from twiceshy.container_restarts.engine import (
     SOCKETS,
     Engine,
     EngineDown,
@@ -87,9 +85,9 @@ from twiceshy.containers.engine import (
     quiet_ssh,
     tls_of,
 )  # fmt: skip
-from twiceshy.containers.formats import Container, Event, Group, Listed, Ring, Service, Task
-from twiceshy.containers.memory import TABLES, Memory, below_for
-from twiceshy.containers.restarts import (
+from twiceshy.container_restarts.formats import Container, Event, Group, Listed, Ring, Service, Task
+from twiceshy.container_restarts.memory import TABLES, Memory, below_for
+from twiceshy.container_restarts.restarts import (
     ENGINE,
     STOP_SECONDS,
     Member,
@@ -105,9 +103,16 @@ from twiceshy.containers.restarts import (
     task_rows,
     within,
 )  # fmt: skip
-from twiceshy.limits import Limit, judge
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, State, guarded
-from twiceshy.verdict import Finding, Measure, Report, safe
+from twiceshy.kit import history, units, verdict
+from twiceshy.kit import options as opt
+from twiceshy.kit.check import Check
+from twiceshy.kit.limits import Limit, judge
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, State, guarded
+from twiceshy.kit.verdict import Finding, Measure, Report, safe
+
+if TYPE_CHECKING:
+    from twiceshy.kit.drill import Drill
+    from twiceshy.kit.figures import Timeline
 
 WORDS = {
     "policy": "by its policy",
@@ -642,7 +647,7 @@ def _like(text: str, glob: str) -> bool:
 def plan(
     args: argparse.Namespace,
     clock: Callable[[], history.Stamp] = history.now,
-) -> verdict.Check:
+) -> Check:
     """The check; `clock` tells the time of the look."""
 
     def look() -> Report:
@@ -667,7 +672,7 @@ def plan(
             if engine is not None:
                 engine.close()
 
-    return verdict.Check("container_restarts", look, timeout=args.timeout, verbose=args.verbose)
+    return Check("container_restarts", look, timeout=args.timeout, verbose=args.verbose)
 
 
 def no_engine(state: State) -> Finding:
@@ -1045,6 +1050,20 @@ def look_at_services(engine: Engine, args: argparse.Namespace, at: history.Stamp
         ],
         f"{said} {units.say_duration(args.window)}",
     )
+
+
+def drill() -> Drill:
+    """Its own outage, staged, for `twiceshy drill`."""
+    from twiceshy.container_restarts.drill import DRILL
+
+    return DRILL
+
+
+def picture(state_dir: Path | None, subject: str | None, at: history.Stamp) -> Timeline:
+    """What it remembers of a subject, for `twiceshy plot`."""
+    from twiceshy.container_restarts import picture as drawn
+
+    return drawn.picture(state_dir, subject, at)
 
 
 @guarded

@@ -54,14 +54,20 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Union
+from typing import TYPE_CHECKING, Callable, Union
 
-from twiceshy import aside, deadline, forecast, history, limits, units, verdict
-from twiceshy import options as opt
-from twiceshy.forecast import Outlook, Series
-from twiceshy.history import History, Stamp
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, State, guarded
-from twiceshy.verdict import Finding, Measure, Report, label, safe
+from twiceshy.disk_growth import forecast
+from twiceshy.disk_growth.forecast import Outlook, Series
+from twiceshy.kit import deadline, history, limits, subprocesses, units, verdict
+from twiceshy.kit import options as opt
+from twiceshy.kit.check import Check
+from twiceshy.kit.history import History, Stamp
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, State, guarded
+from twiceshy.kit.verdict import Finding, Measure, Report, label, safe
+
+if TYPE_CHECKING:
+    from twiceshy.kit.drill import Drill
+    from twiceshy.kit.figures import Curve
 
 # What is seen
 
@@ -546,8 +552,8 @@ def seeded(book: History, pairs: Sequence[tuple[Watched, Place]], at: Stamp, sec
         if left <= 0:
             break
         try:
-            ran = aside.run(["sadf", "-d", "-U", str(archive), "--", "-F"], timeout=left)
-        except (OSError, aside.NoAnswer):
+            ran = subprocesses.run(["sadf", "-d", "-U", str(archive), "--", "-F"], timeout=left)
+        except (OSError, subprocesses.NoAnswer):
             break
         for device, looks in archived(ran.stdout).items():
             told.setdefault(device, []).extend(looks)
@@ -899,7 +905,7 @@ def plan(
     ask: Callable[[Mount], Place | None] = held,
     seed: Callable[[History, Sequence[tuple[Watched, Place]], Stamp, float], int] = seeded,
     search: Callable[[Culprits], Found] = searched,
-) -> verdict.Check:
+) -> Check:
     """The check; the seams are the clock, the mounts, what they hold, sysstat and the search."""
     asked = Limits(args.warning, args.critical, args.min_free, args.horizon, args.learning)
 
@@ -969,7 +975,7 @@ def plan(
             findings.insert(0, fault)
         return Report(findings, measured(told, asked), summarised(told, asked, at.wall), remarks)
 
-    return verdict.Check(
+    return Check(
         "disk_growth",
         look,
         timeout=args.timeout,
@@ -988,7 +994,9 @@ def _held(
     else:
         seconds = min(2.0, args.timeout / 3)
         subjects = watched(found, args.include, args.exclude)
-    answers = aside.each(_asking(ask), subjects, seconds + 0.5 if args.directory else seconds)
+    answers = subprocesses.each(
+        _asking(ask), subjects, seconds + 0.5 if args.directory else seconds
+    )
     pairs: list[tuple[Watched, Place]] = []
     silent: list[Finding] = []
     for subject, answer in answers.items():
@@ -996,7 +1004,7 @@ def _held(
         name = safe(path, 120)
         if isinstance(answer, Place):
             pairs.append((subject, answer))
-        elif isinstance(answer, aside.NoAnswer):
+        elif isinstance(answer, subprocesses.NoAnswer):
             silent.append(
                 Finding(
                     UNKNOWN,
@@ -1042,7 +1050,9 @@ def _sampled(
             with deadline.doing("looking again, since there is no history yet"):
                 time.sleep(seconds / 4)
         now = time.monotonic()
-        for answer in aside.each(_asking(ask), [subject for subject, _ in new], 1.0).values():
+        for answer in subprocesses.each(
+            _asking(ask), [subject for subject, _ in new], 1.0
+        ).values():
             if isinstance(answer, Place) and answer.key in samples:
                 samples[answer.key].at.append(now)
                 samples[answer.key].used.append(answer.used)
@@ -1069,7 +1079,7 @@ def _with_culprits(
     before: Mapping[str, float] = book.note(subject) or {}
     since = at.wall - max(forecast.HOUR, min(seen.seconds, forecast.DAY))
     wanted = Culprits(one.place.point, since, seconds)
-    found = next(iter(aside.each(search, [wanted], seconds + 1).values()), None)
+    found = next(iter(subprocesses.each(search, [wanted], seconds + 1).values()), None)
     if not isinstance(found, Found):
         return finding
     book.write_note(subject, dict(found.files), at)
@@ -1128,6 +1138,20 @@ def summarised(told: Iterable[Verdict], asked: Limits, now: float) -> str:
         date = time.strftime("%Y-%m-%d", time.gmtime(now + left))
         words += f"; {_name(place)} first, in {units.say_duration(left)} ({date})"
     return words
+
+
+def drill() -> Drill:
+    """Its own outage, staged, for `twiceshy drill`."""
+    from twiceshy.disk_growth.drill import DRILL
+
+    return DRILL
+
+
+def picture(state_dir: Path | None, subject: str | None, at: Stamp) -> Curve:
+    """What it remembers of a subject, for `twiceshy plot`."""
+    from twiceshy.disk_growth import picture as drawn
+
+    return drawn.picture(state_dir, subject, at)
 
 
 @guarded

@@ -66,14 +66,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
-from twiceshy import aside, history, supervisors, units, verdict
-from twiceshy import options as opt
-from twiceshy.history import History, Stamp
-from twiceshy.limits import Limit, judge
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
-from twiceshy.supervisors import (
+from twiceshy.flapping import supervisors
+from twiceshy.flapping.supervisors import (
     BETWEEN,
     BY_HAND,
     CLEAN,
@@ -86,8 +82,18 @@ from twiceshy.supervisors import (
     process,
     systemd,
 )
-from twiceshy.supervisors.process import Process, Watch
-from twiceshy.verdict import Finding, Measure, Report, safe
+from twiceshy.flapping.supervisors.process import Process, Watch
+from twiceshy.kit import history, subprocesses, units, verdict
+from twiceshy.kit import options as opt
+from twiceshy.kit.check import Check
+from twiceshy.kit.history import History, Stamp
+from twiceshy.kit.limits import Limit, judge
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
+from twiceshy.kit.verdict import Finding, Measure, Report, safe
+
+if TYPE_CHECKING:
+    from twiceshy.kit.drill import Drill
+    from twiceshy.kit.figures import Timeline
 
 # What is seen
 
@@ -191,7 +197,7 @@ def look_around(
                 continue
             try:
                 found = _services(place, question, now, proc, processes)
-            except aside.NoAnswer as error:
+            except subprocesses.NoAnswer as error:
                 whose = systemd.manager_at(place, proc, processes).called
                 next_command = f"ps -p {place.pid} -o stat"
                 trouble.append(Finding(CRITICAL, f"{whose} hangs: {error}", next=next_command))
@@ -1010,7 +1016,7 @@ def plan(
     look: Look = look_around,
     clock: Callable[[], Stamp] = history.now,
     words: Words = last_words,
-) -> verdict.Check:
+) -> Check:
     """The check; `look`, `clock` and `words` stand in for the host in tests."""
     limits = Limits(
         args.warning,
@@ -1028,7 +1034,7 @@ def plan(
         with History.open("flapping", args.state_dir) as past:
             return _told(question, now, past, limits, look, words)
 
-    return verdict.Check("flapping", whole, timeout=args.timeout, verbose=args.verbose)
+    return Check("flapping", whole, timeout=args.timeout, verbose=args.verbose)
 
 
 RUN = "run:"
@@ -1127,6 +1133,20 @@ def _forget(past: History, notes: Mapping[str, history.Sample], now: Stamp) -> N
             past.defer(
                 "DELETE FROM note WHERE subject = ? AND uptime = ?", (subject, note.at.uptime)
             )
+
+
+def drill() -> Drill:
+    """Its own outage, staged, for `twiceshy drill`."""
+    from twiceshy.flapping.drill import DRILL
+
+    return DRILL
+
+
+def picture(state_dir: Path | None, subject: str | None, at: Stamp) -> Timeline:
+    """What it remembers of a subject, for `twiceshy plot`."""
+    from twiceshy.flapping import picture as drawn
+
+    return drawn.picture(state_dir, subject, at)
 
 
 @guarded

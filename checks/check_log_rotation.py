@@ -47,15 +47,18 @@ import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twiceshy import deadline, history, limits, units, verdict
-from twiceshy import options as opt
-from twiceshy.history import History, Stamp
-from twiceshy.logrotate import grammar
-from twiceshy.logrotate import plan as turn
-from twiceshy.logrotate.codes import CODES
-from twiceshy.logrotate.host import (
+from twiceshy.kit import deadline, history, limits, units, verdict
+from twiceshy.kit import options as opt
+from twiceshy.kit.check import Check
+from twiceshy.kit.history import History, Stamp
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
+from twiceshy.kit.verdict import Finding, Measure, Report, safe
+from twiceshy.log_rotation.logrotate import grammar
+from twiceshy.log_rotation.logrotate import plan as turn
+from twiceshy.log_rotation.logrotate.codes import CODES
+from twiceshy.log_rotation.logrotate.host import (
     GZIP,
     Host,
     Places,
@@ -64,7 +67,7 @@ from twiceshy.logrotate.host import (
     missing_programs,
     state_file,
 )
-from twiceshy.logrotate.others import (
+from twiceshy.log_rotation.logrotate.others import (
     NOT_LOGS,
     Engine,
     Journal,
@@ -74,17 +77,18 @@ from twiceshy.logrotate.others import (
     rotates_itself,
     strays,
 )
-from twiceshy.logrotate.schedule import Schedule, schedule
-from twiceshy.logrotate.turns import (
+from twiceshy.log_rotation.logrotate.schedule import Schedule, schedule
+from twiceshy.log_rotation.logrotate.turns import (
     Turn,
     ctime,
     missed_by_recursion,
     rotated_copies,
     turns_of,
 )
-from twiceshy.logrotate.writers import Open, Writers, writers
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
-from twiceshy.verdict import Finding, Measure, Report, safe
+from twiceshy.log_rotation.logrotate.writers import Open, Writers, writers
+
+if TYPE_CHECKING:
+    from twiceshy.kit.drill import Drill
 
 # What is seen
 
@@ -1353,7 +1357,7 @@ def plan(
     *,
     places: Places = Places(),  # noqa: B008 - frozen
     clock: Callable[[], Stamp] = history.now,
-) -> verdict.Check:
+) -> Check:
     """The check; `places` and `clock` stand in for the host in tests."""
     args.log_dir = [os.path.abspath(one) for one in args.log_dir or ["/var/log"]]
 
@@ -1378,12 +1382,19 @@ def plan(
                 made = replace(made, remarks=(*made.remarks, past.remark))
         return replace(made, findings=(*made.findings, unsaved)) if unsaved else made
 
-    return verdict.Check(
+    return Check(
         "log_rotation",
         look,
         timeout=args.timeout,
         verbose=max(args.verbose, 1 if args.explain else 0),
     )
+
+
+def drill() -> Drill:
+    """Its own outage, staged, for `twiceshy drill`."""
+    from twiceshy.log_rotation.drill import DRILL
+
+    return DRILL
 
 
 @guarded

@@ -64,11 +64,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
-from twiceshy import deadline, history, units, verdict
-from twiceshy import options as opt
-from twiceshy.monitors import (
+from twiceshy.kit import deadline, history, units, verdict
+from twiceshy.kit import options as opt
+from twiceshy.kit.check import Check
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
+from twiceshy.kit.verdict import Finding, Measure, Report, safe
+from twiceshy.monitor_liveness.monitors import (
     KNOWN,
     Clock,
     Nap,
@@ -86,9 +89,10 @@ from twiceshy.monitors import (
     unseen,
     with_distinct_names,
 )
-from twiceshy.monitors.processes import Process
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
-from twiceshy.verdict import Finding, Measure, Report, safe
+from twiceshy.monitor_liveness.monitors.processes import Process
+
+if TYPE_CHECKING:
+    from twiceshy.kit.drill import Drill
 
 # A reload takes its sockets away for a moment: what looks stopped is looked at once more.
 SECOND_LOOK_SECONDS = 2.0
@@ -159,7 +163,9 @@ def targets_of(args: argparse.Namespace, table: Sequence[Process]) -> list[Targe
         ]
     name = args.name or args.monitor
     if args.monitor == "daemon":
-        from twiceshy.monitors import daemon  # 12 ms of the 140 of a start, for this kind alone
+        from twiceshy.monitor_liveness.monitors import (
+            daemon,  # 12 ms of the 140 of a start, for this kind alone
+        )
 
         asked = daemon.Asked(
             pidfile=args.pidfile or "",
@@ -564,7 +570,7 @@ def plan(
     table: Callable[[], Sequence[Process]] = processes.all_of_host,
     slept: Callable[[], float] = slept_seconds,
     pause: Callable[[float], None] = time.sleep,
-) -> verdict.Check:
+) -> Check:
     """The check; `now`, `table`, `slept` are clock, process table, time suspended."""
 
     def look() -> Report:
@@ -579,7 +585,7 @@ def plan(
         with memory:
             return _report(args, memory, now, table, slept(), pause)
 
-    return verdict.Check("monitor_liveness", look, timeout=args.timeout, verbose=args.verbose)
+    return Check("monitor_liveness", look, timeout=args.timeout, verbose=args.verbose)
 
 
 def _wishes(args: argparse.Namespace) -> Wishes:
@@ -807,6 +813,13 @@ def _told_outside(args: argparse.Namespace, now: float) -> list[Finding]:
                 )
             )
     return findings
+
+
+def drill() -> Drill:
+    """Its own outage, staged, for `twiceshy drill`."""
+    from twiceshy.monitor_liveness.drill import DRILL
+
+    return DRILL
 
 
 @guarded

@@ -30,8 +30,8 @@ from typing import Any
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "checks"))
 
-from check_log_rotation import Host  # noqa: E402
-from twiceshy.logrotate import grammar, plan, state  # noqa: E402
+from twiceshy.log_rotation.logrotate import grammar, plan, state  # noqa: E402
+from twiceshy.log_rotation.program import Host  # noqa: E402
 
 HEADER = b"weekly\nrotate 4\ncreate\ninclude %s\n"
 _BLOCK = re.compile(

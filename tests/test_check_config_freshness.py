@@ -16,16 +16,17 @@ from pathlib import Path
 
 import pytest
 
-import check_config_freshness as check
 from conftest import ROOT
 from contract import Case
 from sides.endpoint import Endpoint, bomb
-from twiceshy import options as opt
-from twiceshy import verdict
-from twiceshy.config import applied, digests, disk, manifests, puppet
-from twiceshy.config.memory import Chronicle, Remembered, Served, Taken, Version
-from twiceshy.history import History, Stamp
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
+from twiceshy.config_freshness import applied, digests, disk, manifests, puppet
+from twiceshy.config_freshness import program as check
+from twiceshy.config_freshness.memory import Chronicle, Remembered, Served, Taken, Version
+from twiceshy.kit import options as opt
+from twiceshy.kit import verdict
+from twiceshy.kit.check import Check
+from twiceshy.kit.history import History, Stamp
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
 
 SCRIPT = ROOT / "checks" / "check_config_freshness.py"
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -61,7 +62,7 @@ class Story:
     def __init__(self, tmp_path: Path, *args: str) -> None:
         self.clock = Clock()
         self.args = ["-t", "3s", "--state-dir", str(tmp_path / "history"), *args]
-        self.check: verdict.Check
+        self.check: Check
 
     def run(self, *more: str) -> tuple[int, str]:
         args = check.options().parse_args([*self.args, *more])

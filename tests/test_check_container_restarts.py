@@ -22,16 +22,16 @@ from typing import Any
 import pytest
 import requests
 
-import check_container_restarts as check
 from conftest import ROOT, run_script
 from contract import Case
 from sides.engine import Engine, captured, stamp
-from twiceshy import verdict
-from twiceshy.containers import formats
-from twiceshy.containers.engine import EngineDown, NotLetIn, quiet_ssh
-from twiceshy.containers.restarts import Restarts, quick_deaths_in_a_row, within
-from twiceshy.history import Stamp
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING
+from twiceshy.container_restarts import formats
+from twiceshy.container_restarts import program as check
+from twiceshy.container_restarts.engine import EngineDown, NotLetIn, quiet_ssh
+from twiceshy.container_restarts.restarts import Restarts, quick_deaths_in_a_row, within
+from twiceshy.kit.check import Check
+from twiceshy.kit.history import Stamp
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING
 
 SCRIPT = ROOT / "checks" / "check_container_restarts.py"
 NOW = 1_795_255_000.0
@@ -52,7 +52,7 @@ class Story:
         self.boot = "boot-1"
         self.uptime = 1_000_000.0
 
-    def look(self, *args: str) -> verdict.Check:
+    def look(self, *args: str) -> Check:
         parsed = check.options().parse_args(
             ["--docker-host", self.engine.url, "--state-dir", str(self.state), *args]
         )
@@ -100,7 +100,7 @@ def hanging_case(tmp_path: Path) -> Case:
     return Case(["--docker-host", engine.url])
 
 
-def said(made: verdict.Check) -> tuple[Any, str]:
+def said(made: Check) -> tuple[Any, str]:
     return made.state, made.summary_str
 
 
@@ -755,7 +755,8 @@ def test_the_users_own_socket_comes_before_one_that_he_may_not_use() -> None:
         path.touch(0o600)
     os.chown(own, 65534, 65534)
     as_nobody = (
-        "import os, sys; sys.path.insert(0, sys.argv[1]); from twiceshy.containers import engine\n"
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from twiceshy.container_restarts import engine\n"
         "engine.SOCKETS = tuple(sys.argv[2:]); os.setgroups([]); os.setuid(65534)\n"
         "os.chdir('/'); print(engine.engine_address(None))"
     )

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import check_disk_growth as growth
 from contract import Case
 from sides.disks import GIB, Disks, Watch
-from twiceshy import aside, history, options
-from twiceshy.history import Stamp
+from twiceshy.disk_growth import program as growth
+from twiceshy.kit import history, options, subprocesses
+from twiceshy.kit.history import Stamp
 
 
 def contract_case(tmp_path: Path) -> Case:
@@ -389,7 +389,7 @@ def test_a_directory_is_counted_as_du_counts_it(tmp_path: Path) -> None:
     os.truncate(tmp_path / "sparse", 10**9)
     (tmp_path / "link").symlink_to("/")
     place = growth.walked(growth.Tree(str(tmp_path), 5))
-    du = int(aside.run(["du", "-s", "-B1", str(tmp_path)]).stdout.split()[0])
+    du = int(subprocesses.run(["du", "-s", "-B1", str(tmp_path)]).stdout.split()[0])
     assert place is not None
     assert (place.used, place.inodes) == (du, 5)
 

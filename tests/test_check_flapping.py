@@ -17,12 +17,9 @@ from pathlib import Path
 
 import pytest
 
-import check_flapping as flapping
 from contract import Case
-from twiceshy.history import Stamp
-from twiceshy.limits import Limit
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
-from twiceshy.supervisors import (
+from twiceshy.flapping import program as flapping
+from twiceshy.flapping.supervisors import (
     BETWEEN,
     BY_HAND,
     CLEAN,
@@ -36,7 +33,11 @@ from twiceshy.supervisors import (
     process,
     running_here,
 )
-from twiceshy.verdict import Check, Finding
+from twiceshy.kit.check import Check
+from twiceshy.kit.history import Stamp
+from twiceshy.kit.limits import Limit
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
+from twiceshy.kit.verdict import Finding
 
 BOOT = "b0"
 DAYS = 86400.0

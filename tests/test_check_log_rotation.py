@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-import check_log_rotation
-from check_log_rotation import options
 from conftest import ROOT
 from contract import Case
 from sides.log_rotation import DAY, Machine
-from twiceshy.logrotate import access, others, timetable
-from twiceshy.logrotate.codes import CODES
-from twiceshy.logrotate.host import Places
-from twiceshy.logrotate.schedule import Schedule, schedule
+from twiceshy.log_rotation import program as check_log_rotation
+from twiceshy.log_rotation.logrotate import access, others, timetable
+from twiceshy.log_rotation.logrotate.codes import CODES
+from twiceshy.log_rotation.logrotate.host import Places
+from twiceshy.log_rotation.logrotate.schedule import Schedule, schedule
+from twiceshy.log_rotation.program import options
 
 
 def contract_case(tmp_path: Path) -> Case:

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import pytest
 
-import check_monitor_liveness as check
 from conftest import ROOT
 from contract import Case
 from sides.monitors import process, talker, website
-from twiceshy.history import Stamp
-from twiceshy.monitors import Clock, Organ, Seen, Target, contact, zabbix
-from twiceshy.monitors.processes import Process
-from twiceshy.plugin import CRITICAL, OK, WARNING, CheckError
-from twiceshy.verdict import Check
+from twiceshy.kit.check import Check
+from twiceshy.kit.history import Stamp
+from twiceshy.kit.plugin import CRITICAL, OK, WARNING, CheckError
+from twiceshy.monitor_liveness import program as check
+from twiceshy.monitor_liveness.monitors import Clock, Organ, Seen, Target, contact, zabbix
+from twiceshy.monitor_liveness.monitors.processes import Process
 
 NOW = 1_795_255_200.0
 INIT = process(1, "/sbin/init")

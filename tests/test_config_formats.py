@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twiceshy.config import digests, documents, manifests, puppet
+from twiceshy.config_freshness import digests, documents, manifests, puppet
 
 BODY = b"hello\n"
 HEX = hashlib.sha256(BODY).hexdigest()

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from twiceshy import aside, deadline
+from twiceshy.kit import deadline, subprocesses
 
 CHECKS = str(Path(__file__).parent.parent / "checks")
 
 PRELUDE = """
 import os, signal, subprocess, sys, threading, time
-from twiceshy import aside
-from twiceshy.deadline import Deadline, doing, remaining
+from twiceshy.kit import subprocesses
+from twiceshy.kit.deadline import Deadline, doing, remaining
 """
 
 
@@ -96,26 +96,26 @@ def test_without_a_deadline_time_is_unlimited() -> None:
 
 
 def test_a_command_runs_in_the_c_locale_without_input() -> None:
-    ran = aside.run(["sh", "-c", "echo $LC_ALL; cat; echo oops >&2; exit 7"])
-    assert ran == aside.Ran(7, "C\n", "oops\n")
+    ran = subprocesses.run(["sh", "-c", "echo $LC_ALL; cat; echo oops >&2; exit 7"])
+    assert ran == subprocesses.Ran(7, "C\n", "oops\n")
 
 
 def test_a_command_that_hangs_is_no_answer() -> None:
-    with pytest.raises(aside.NoAnswer, match=r"sleep did not answer within 0\.2s"):
-        aside.run(["sleep", "60"], timeout=0.2)
+    with pytest.raises(subprocesses.NoAnswer, match=r"sleep did not answer within 0\.2s"):
+        subprocesses.run(["sleep", "60"], timeout=0.2)
 
 
 def test_a_command_that_is_not_there_says_so() -> None:
     with pytest.raises(FileNotFoundError):
-        aside.run(["/nonexistent/program"])
+        subprocesses.run(["/nonexistent/program"])
 
 
 def test_output_that_is_not_utf_8_is_decoded_all_the_same() -> None:
-    assert aside.run(["printf", "\\377a"]).stdout == "\ufffda"
+    assert subprocesses.run(["printf", "\\377a"]).stdout == "\ufffda"
 
 
 def test_each_subject_gets_its_answer_or_its_error() -> None:
-    answers = aside.each(os.listdir, ["/proc/self/task", "/nonexistent"], timeout=5)
+    answers = subprocesses.each(os.listdir, ["/proc/self/task", "/nonexistent"], timeout=5)
     assert isinstance(answers["/proc/self/task"], list)
     assert isinstance(answers["/nonexistent"], FileNotFoundError)
 
@@ -126,17 +126,17 @@ def test_a_child_that_dies_costs_one_subject() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return subject
 
-    answers = aside.each(deadly, [1, 2, 3], timeout=5)
-    assert (answers[1], type(answers[2]), answers[3]) == (1, aside.NoAnswer, 3)
+    answers = subprocesses.each(deadly, [1, 2, 3], timeout=5)
+    assert (answers[1], type(answers[2]), answers[3]) == (1, subprocesses.NoAnswer, 3)
 
 
 def test_a_large_answer_arrives_whole() -> None:
-    assert len(aside.each(lambda n: "x" * n, [5_000_000], timeout=5)[5_000_000]) == 5_000_000
+    assert len(subprocesses.each(lambda n: "x" * n, [5_000_000], timeout=5)[5_000_000]) == 5_000_000
 
 
 def test_no_zombie_is_left() -> None:
     before = set(deadline.children(os.getpid()))
-    aside.each(str, [1, 2], timeout=5)
+    subprocesses.each(str, [1, 2], timeout=5)
     assert set(deadline.children(os.getpid())) - before == set()
 
 

@@ -13,10 +13,12 @@ import pytest
 import yaml
 
 from conftest import CHECKS, ROOT
-from twiceshy import declaration, definitions, roster
-from twiceshy import options as opt
-from twiceshy.declaration import Declaration, Option
-from twiceshy.definitions.place import Place
+from twiceshy.command import define as definitions
+from twiceshy.command import roster
+from twiceshy.command.define.place import Place
+from twiceshy.kit import declaration
+from twiceshy.kit import options as opt
+from twiceshy.kit.declaration import Declaration, Option
 
 PLACE = Place(host="web1", twiceshy="/usr/bin/twiceshy")
 

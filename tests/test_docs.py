@@ -21,8 +21,8 @@ from contract import section
 sys.path.insert(0, str(ROOT / "checks"))  # these, and no installed ones
 
 from twiceshy import declaration  # noqa: E402
-from twiceshy.declaration import Option  # noqa: E402
-from twiceshy.options import EVERY_CHECK_HAS  # noqa: E402
+from twiceshy.kit.declaration import Option  # noqa: E402
+from twiceshy.kit.options import EVERY_CHECK_HAS  # noqa: E402
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"<!-- (check_\w+): (\w+) -->\n.*?<!-- end -->", re.DOTALL)

@@ -13,17 +13,18 @@ from pathlib import Path
 import pytest
 
 from conftest import CHECKS, ROOT
-from twiceshy import drills, roster
-from twiceshy.drills import stage
-from twiceshy.drills.stage import Cannot, Failed, Play, Sandbox
-from twiceshy.plugin import CRITICAL, OK
-from twiceshy.roster import Entry
+from twiceshy.command import drill as drills
+from twiceshy.command import roster
+from twiceshy.command.roster import Entry
+from twiceshy.kit import drill as stage
+from twiceshy.kit.drill import Cannot, Failed, Play, Sandbox
+from twiceshy.kit.plugin import CRITICAL, OK
 
 LAMP = '''"""Is the lamp lit?"""
 import sys
 from pathlib import Path
-from twiceshy import options as opt, verdict
-from twiceshy.plugin import CRITICAL, guarded
+from twiceshy.kit import options as opt, verdict
+from twiceshy.kit.plugin import CRITICAL, guarded
 def options():
     made = opt.parser("lamp", __doc__)
     made.add_argument("lamp", type=Path)
@@ -33,7 +34,7 @@ def plan(args):
         if args.lamp.exists():
             return verdict.Report(summary="the lamp is lit")
         return verdict.Report([verdict.Finding(CRITICAL, "the lamp is out", next="light it")])
-    return verdict.Check("lamp", look)
+    return Check("lamp", look)
 @guarded
 def main():
     plan(options().parse_args()).main()
@@ -42,7 +43,7 @@ if __name__ == "__main__":
 '''
 
 DRILL = """
-from twiceshy.drills.stage import Play
+from twiceshy.kit.drill import Play
 OUTAGE = "the lamp goes out"
 def stage(box):
     lamp = box.write("lamp", "lit")
@@ -123,8 +124,8 @@ def run_in_child(tmp_path: Path) -> subprocess.Popen[str]:
     (tmp_path / "lampdrill.py").write_text(DRILL)
     code = (
         "import sys, tempfile; tempfile.tempdir = sys.argv[1]\n"
-        "import lampdrill, twiceshy.drills as d; from twiceshy.roster import Entry\n"
-        "sys.modules['twiceshy.drills.lamp'] = lampdrill\n"
+        "import lampdrill, twiceshy.command.drill as d; from twiceshy.command.roster import Entry\n"
+        "sys.modules['twiceshy.command.drill.lamp'] = lampdrill\n"
         "try: d.given(Entry('lamp', 'check_lamp'), float(sys.argv[2]))\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
     )
@@ -178,14 +179,14 @@ def test_sweeping_leaves_a_running_drill_alone(lamp: Entry) -> None:
 def test_what_a_drill_cannot_have_is_said(
     lamp: Entry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = type(sys)("twiceshy.drills.lamp")
+    module = type(sys)("twiceshy.command.drill.lamp")
     module.OUTAGE = "the lamp goes out"  # type: ignore[attr-defined]
 
     def cannot(box: Sandbox) -> Play:
         raise Cannot("no lamp here: apt install lamp")
 
     module.stage = cannot  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "twiceshy.drills.lamp", module)
+    monkeypatch.setitem(sys.modules, "twiceshy.command.drill.lamp", module)
     assert drills.given(lamp).missing == "no lamp here: apt install lamp"
     assert "left out: no lamp here" in capsys.readouterr().out
 

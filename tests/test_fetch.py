@@ -9,8 +9,8 @@ import zlib
 import pytest
 
 from sides.endpoint import Endpoint
-from twiceshy import fetch
-from twiceshy.plugin import CheckError
+from twiceshy.config_freshness import fetch
+from twiceshy.kit.plugin import CheckError
 
 CAP = 1000
 

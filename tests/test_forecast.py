@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Callable
 
-from twiceshy import forecast
-from twiceshy.forecast import DAY, HOUR, Outlook, Series
+from twiceshy.disk_growth import forecast
+from twiceshy.disk_growth.forecast import DAY, HOUR, Outlook, Series
 
 FULL = 100.0
 BELIEVE = 48 * HOUR

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from twiceshy import history
-from twiceshy.history import History, Sample, Stamp, seconds_between
-from twiceshy.plugin import UNKNOWN
+from twiceshy.kit import history
+from twiceshy.kit.history import History, Sample, Stamp, seconds_between
+from twiceshy.kit.plugin import UNKNOWN
 
 CHECKS = str(Path(__file__).parent.parent / "checks")
 NOON = Stamp("boot-1", 1000.0, 50000.0)
@@ -202,7 +202,7 @@ def test_another_run_that_holds_the_file_for_long_is_unknown(place: Path) -> Non
 WRITER = """
 import sys
 from pathlib import Path
-from twiceshy.history import History, now
+from twiceshy.kit.history import History, now
 n = 0
 while True:
     with History.open("story", Path(sys.argv[1])) as story:
@@ -242,7 +242,7 @@ def test_two_runs_at_once_lose_nothing(place: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from twiceshy.history import History, now
+from twiceshy.kit.history import History, now
 for n in range(15):
     with History.open("story", Path(sys.argv[1])) as story:
         story.remember(sys.argv[2], n, now())

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from twiceshy import units
-from twiceshy.limits import Limit, judge, plain
-from twiceshy.plugin import CRITICAL, OK, WARNING, CheckError
+from twiceshy.kit import units
+from twiceshy.kit.limits import Limit, judge, plain
+from twiceshy.kit.plugin import CRITICAL, OK, WARNING, CheckError
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twiceshy.logrotate import glob as shell
-from twiceshy.logrotate import grammar, plan, state
-from twiceshy.logrotate.grammar import Directory, Matches, Source
+from twiceshy.log_rotation.logrotate import glob as shell
+from twiceshy.log_rotation.logrotate import grammar, plan, state
+from twiceshy.log_rotation.logrotate.grammar import Directory, Matches, Source
 
 V321 = (3, 21, 0)
 VERSIONS = [(3, 8, 0), (3, 11, 0), (3, 14, 0), (3, 18, 1), V321, (3, 22, 0), grammar.DEVELOPMENT]

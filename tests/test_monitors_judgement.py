@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sides.monitors import process
-from twiceshy.monitors import (
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, State
+from twiceshy.monitor_liveness.monitors import (
     Clock,
     Nap,
     Seen,
@@ -30,8 +31,7 @@ from twiceshy.monitors import (
     with_distinct_names,
     zabbix,
 )
-from twiceshy.monitors.processes import Process
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, State
+from twiceshy.monitor_liveness.monitors.processes import Process
 
 NOW = 1_000_000.0
 CLOCK = Clock(NOW)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from twiceshy.monitors import (
+from twiceshy.kit.plugin import CheckError
+from twiceshy.monitor_liveness.monitors import (
     asking,
     checkmk,
     collectd,
@@ -23,7 +24,6 @@ from twiceshy.monitors import (
     sensu_go,
     zabbix,
 )
-from twiceshy.plugin import CheckError
 
 DATA = Path(__file__).parent / "data" / "monitor_liveness"
 STATUS = (DATA / "nagios-status-healthy-4.4.6.dat").read_bytes()

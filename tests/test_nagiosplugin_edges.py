@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from twiceshy import aside, history, limits, verdict
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
-from twiceshy.verdict import Check, Finding, Measure, Report
+from twiceshy.kit import history, limits, subprocesses, verdict
+from twiceshy.kit.check import Check
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
+from twiceshy.kit.verdict import Finding, Measure, Report
 
 CHECKS = str(Path(__file__).parent.parent / "checks")
 
@@ -33,15 +34,15 @@ def script(body: str, *args: str, timeout: float = 20) -> subprocess.CompletedPr
     """A check with `body` as its look, run as a process."""
     program = """
 import sys, time, os
-from twiceshy import options as opt, verdict, deadline
-from twiceshy.plugin import CRITICAL, OK, CheckError, guarded, require
+from twiceshy.kit import deadline, options as opt, verdict
+from twiceshy.kit.plugin import CRITICAL, OK, CheckError, guarded, require
 def look():
 {body}
     return verdict.Report(summary="fine")
 @guarded
 def main():
     args = opt.parser("edge", "An edge?").parse_args()
-    verdict.Check("edge", look, timeout=args.timeout, verbose=args.verbose).main()
+    Check("edge", look, timeout=args.timeout, verbose=args.verbose).main()
 sys.argv[0] = "check_edge"
 main()
 """.format(body=textwrap.indent(textwrap.dedent(body), "    "))
@@ -114,9 +115,9 @@ def test_edge_6_a_question_that_never_returns_is_asked_by_a_child() -> None:
             signal.pause()
         return subject.upper()
 
-    answers = aside.each(stuck, ["a", "hung", "b"], timeout=0.3)
+    answers = subprocesses.each(stuck, ["a", "hung", "b"], timeout=0.3)
     assert (answers["a"], answers["b"]) == ("A", "B")
-    assert isinstance(answers["hung"], aside.NoAnswer)
+    assert isinstance(answers["hung"], subprocesses.NoAnswer)
 
 
 def test_edge_7_an_error_while_looking_is_not_blamed_on_a_metric() -> None:
@@ -167,7 +168,7 @@ def test_edge_14_a_missing_library_is_unknown_with_its_name() -> None:
             sys.executable,
             "-S",
             "-c",
-            "import sys; sys.argv[0] = 'check_edge'; import twiceshy.plugin",
+            "import sys; sys.argv[0] = 'check_edge'; import twiceshy.kit.plugin",
         ],
         capture_output=True,
         text=True,

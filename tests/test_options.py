@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from twiceshy import options as opt
-from twiceshy import units
-from twiceshy.plugin import OK, WARNING, CheckError
+from twiceshy.kit import options as opt
+from twiceshy.kit import units
+from twiceshy.kit.plugin import OK, WARNING, CheckError
 
 
 def parser() -> opt.Parser:

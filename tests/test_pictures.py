@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from twiceshy import charts, history, pictures, roster
-from twiceshy.pictures import Curve, Event, Span, Timeline
-from twiceshy.plugin import CheckError
+from twiceshy.command import plot as pictures
+from twiceshy.command import roster
+from twiceshy.command.plot import Curve, Event, Span, Timeline
+from twiceshy.command.plot import terminal as charts
+from twiceshy.kit import history
+from twiceshy.kit.plugin import CheckError
 
 HOUR = 3600.0
 GIB = 1024.0**3
@@ -85,7 +88,7 @@ def test_restarts_on_a_time_line() -> None:
 @pytest.mark.parametrize(("suffix", "magic"), [(".png", b"\x89PNG"), (".svg", b"<?xml")])
 def test_pictures_are_files_of_their_kind(tmp_path: Path, suffix: str, magic: bytes) -> None:
     pytest.importorskip("matplotlib")
-    from twiceshy import artwork
+    from twiceshy.command.plot import image as artwork
 
     for name, picture in (("a", growing()), ("b", Timeline("t", 0, 1, [Event(0, 1, 2, "2")]))):
         artwork.draw(picture, tmp_path / (name + suffix))
@@ -93,7 +96,7 @@ def test_pictures_are_files_of_their_kind(tmp_path: Path, suffix: str, magic: by
 
 
 def test_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
-    from twiceshy import artwork
+    from twiceshy.command.plot import image as artwork
 
     with pytest.raises(CheckError, match=r"should end in .png, .svg"):
         artwork.draw(growing(), tmp_path / "a.doc")

@@ -13,22 +13,22 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from twiceshy import roster, rounds
-from twiceshy.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
-from twiceshy.rounds import Perfdatum, Visit
+from twiceshy.command import roster, rounds
+from twiceshy.command.rounds import Perfdatum, Visit
+from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
 
 CHECK = '''"""Is the {name} well?"""
 import os, signal, sys, time
-from twiceshy import options as opt, verdict
-from twiceshy.limits import Limit
-from twiceshy.plugin import OK, WARNING, CRITICAL, UNKNOWN, guarded
+from twiceshy.kit import options as opt, verdict
+from twiceshy.kit.limits import Limit
+from twiceshy.kit.plugin import OK, WARNING, CRITICAL, UNKNOWN, guarded
 {top}
 def options():
     return opt.parser("{name}", __doc__)
 def plan(args):
     def look():
 {look}
-    return verdict.Check("{name}", look, timeout=args.timeout, verbose=args.verbose)
+    return Check("{name}", look, timeout=args.timeout, verbose=args.verbose)
 @guarded
 def main():
     plan(options().parse_args()).main()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sides.proctree import NOW, Proc
-from twiceshy.supervisors import BETWEEN, DOWN, UP, Place, daemontools
+from twiceshy.flapping.supervisors import BETWEEN, DOWN, UP, Place, daemontools
 
 DATA = Path(__file__).parent / "data/flapping"
 

@@ -10,7 +10,7 @@ import pytest
 
 from sides.monit import Monit, answer, process
 from sides.proctree import NOW, Proc
-from twiceshy.supervisors import (
+from twiceshy.flapping.supervisors import (
     BETWEEN,
     BY_HAND,
     CRASH,

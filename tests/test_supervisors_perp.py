@@ -10,7 +10,7 @@ import pytest
 
 from sides import perpd
 from sides.proctree import NOW, Proc
-from twiceshy.supervisors import BETWEEN, DOWN, GAVE_UP, UP, Place, perp
+from twiceshy.flapping.supervisors import BETWEEN, DOWN, GAVE_UP, UP, Place, perp
 
 DATA = Path(__file__).parent / "data/flapping"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import check_flapping
 from sides.proctree import NOW, Proc
-from twiceshy.plugin import WARNING
-from twiceshy.supervisors import BETWEEN, DOWN, GAVE_UP, UNSEEN, UP, Place, Service, runit
+from twiceshy.flapping import program as check_flapping
+from twiceshy.flapping.supervisors import BETWEEN, DOWN, GAVE_UP, UNSEEN, UP, Place, Service, runit
+from twiceshy.kit.plugin import WARNING
 
 DATA = Path(__file__).parent / "data/flapping"
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from sides.proctree import NOW, Proc
-from twiceshy.history import Stamp
-from twiceshy.supervisors import (
+from twiceshy.flapping.supervisors import (
     BETWEEN,
     BY_HAND,
     CLEAN,
@@ -22,6 +21,7 @@ from twiceshy.supervisors import (
     Place,
     s6,
 )
+from twiceshy.kit.history import Stamp
 
 DATA = Path(__file__).parent / "data/flapping"
 BASE = 0x400000006B016CBB

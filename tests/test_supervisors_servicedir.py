@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sides.proctree import NOW, Proc
-from twiceshy.supervisors import Place, process, runit, s6, servicedir, witness
+from twiceshy.flapping.supervisors import Place, process, runit, s6, servicedir, witness
 
 RUNIT = runit.PROGRAMS
 

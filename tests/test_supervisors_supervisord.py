@@ -10,7 +10,7 @@ import pytest
 
 from sides.proctree import NOW, Proc
 from sides.supervisord import Supervisord, info
-from twiceshy.supervisors import (
+from twiceshy.flapping.supervisors import (
     BETWEEN,
     BY_HAND,
     CLEAN,

@@ -14,11 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from twiceshy import aside
-from twiceshy.history import Stamp
-from twiceshy.plugin import CheckError
-from twiceshy.supervisors import BETWEEN, BY_HAND, CLEAN, CRASH, DOWN, GAVE_UP, UP, Place, systemd
-from twiceshy.supervisors.process import Process
+from twiceshy.flapping.supervisors import (
+    BETWEEN,
+    BY_HAND,
+    CLEAN,
+    CRASH,
+    DOWN,
+    GAVE_UP,
+    UP,
+    Place,
+    systemd,
+)
+from twiceshy.flapping.supervisors.process import Process
+from twiceshy.kit import subprocesses
+from twiceshy.kit.history import Stamp
+from twiceshy.kit.plugin import CheckError
 
 DATA = Path(__file__).parent / "data" / "flapping"
 NOW_US = int(re.search(r"at (\d+) us", (DATA / "README").read_text())[1])  # type: ignore[index]
@@ -201,10 +211,12 @@ class Systemctl:
         )
         self.status = status
 
-    def __call__(self, argv: Sequence[str]) -> aside.Ran:
+    def __call__(self, argv: Sequence[str]) -> subprocesses.Ran:
         self.asked.append(list(argv))
         out = self.show if argv[0] == "systemctl" else self.journal
-        return aside.Ran(self.status, out, "Failed to connect to bus: no" if self.status else "")
+        return subprocesses.Ran(
+            self.status, out, "Failed to connect to bus: no" if self.status else ""
+        )
 
 
 @pytest.fixture
@@ -283,7 +295,7 @@ def test_a_bus_that_cannot_be_reached_is_said():
     with pytest.raises(CheckError, match="systemd cannot be asked: Failed to connect to bus: no"):
         systemd.look(PLACE, NOW, processes=FIRST, ask=Systemctl(status=1))
 
-    def absent(argv: Sequence[str]) -> aside.Ran:
+    def absent(argv: Sequence[str]) -> subprocesses.Ran:
         raise FileNotFoundError(2, "No such file or directory", argv[0])
 
     with pytest.raises(CheckError, match="systemd cannot be asked: No such file"):
@@ -293,9 +305,9 @@ def test_a_bus_that_cannot_be_reached_is_said():
 def test_a_journalctl_that_hangs_costs_the_causes_only(journals):
     answers = Systemctl()
 
-    def ask(argv: Sequence[str]) -> aside.Ran:
+    def ask(argv: Sequence[str]) -> subprocesses.Ran:
         if argv[0] == "journalctl":
-            raise aside.NoAnswer("journalctl did not answer within 5s")
+            raise subprocesses.NoAnswer("journalctl did not answer within 5s")
         return answers(argv)
 
     seen = systemd.look(PLACE, NOW, processes=FIRST, ask=ask, journals=journals)

@@ -12,10 +12,12 @@ import pytest
 
 from conftest import CHECKS, ROOT
 from test_definitions import declared
-from twiceshy import completion, history, manual, metrics
-from twiceshy.__main__ import COMMANDS
-from twiceshy.plugin import OK, WARNING
-from twiceshy.rounds import Perfdatum, Visit
+from twiceshy.command import completion, metrics
+from twiceshy.command import manpage as manual
+from twiceshy.command.main import COMMANDS
+from twiceshy.command.rounds import Perfdatum, Visit
+from twiceshy.kit import history
+from twiceshy.kit.plugin import OK, WARNING
 
 AT = history.Stamp("boot", 1000.0, 1_800_000_000.0)
 

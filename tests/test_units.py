@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twiceshy import units
+from twiceshy.kit import units
 
 
 @pytest.mark.parametrize(

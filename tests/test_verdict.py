@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twiceshy import verdict
-from twiceshy.limits import Limit
-from twiceshy.plugin import CRITICAL, OK, WARNING
-from twiceshy.verdict import Check, Finding, Measure, Report, label, safe
+from twiceshy.kit import verdict
+from twiceshy.kit.check import Check
+from twiceshy.kit.limits import Limit
+from twiceshy.kit.plugin import CRITICAL, OK, WARNING
+from twiceshy.kit.verdict import Finding, Measure, Report, label, safe
 
 
 def told(report: Report, verbose: int = 0) -> str:

@@ -1,3 +1,3 @@
-"""What the six checks share; `python -m twiceshy` makes the rounds."""
+"""Check plugins for Nagios, Icinga, Sensu and the shell; `python -m twiceshy` runs all of them."""
 
 __version__ = "0.1.0"

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "checks")]
 
 from live.lab import Lab  # noqa: E402
-from twiceshy.supervisors import systemd  # noqa: E402
+from twiceshy.flapping.supervisors import systemd  # noqa: E402
 
 CPU = """
 import os, resource, runpy, sys

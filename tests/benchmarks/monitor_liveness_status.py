@@ -37,7 +37,7 @@ def write_status(path: Path, services: int) -> None:
 def measured(path: Path) -> tuple[int, float, float]:
     """Services seen, seconds, and the process's largest size in MiB so far."""
     sys.path.insert(0, str(ROOT / "checks"))
-    from twiceshy.monitors import nagios
+    from twiceshy.monitor_liveness.monitors import nagios
 
     config = nagios.Config(str(path), "", "")
     began = time.monotonic()

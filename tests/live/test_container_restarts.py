@@ -20,7 +20,6 @@ from typing import Any, Callable
 
 import pytest
 
-import check_container_restarts as check
 from conftest import ROOT
 from live.engines import (
     IMAGE,
@@ -32,7 +31,8 @@ from live.engines import (
     running,
     wait_until,
 )  # fmt: skip
-from twiceshy import plugin
+from twiceshy.container_restarts import program as check
+from twiceshy.kit import plugin
 
 pytestmark = pytest.mark.live
 

@@ -12,9 +12,10 @@ import pytest
 
 from conftest import CHECKS, ROOT, SBIN
 from test_definitions import declared
-from twiceshy import definitions, roster
-from twiceshy.declaration import Declaration
-from twiceshy.definitions.place import Place
+from twiceshy.command import define as definitions
+from twiceshy.command import roster
+from twiceshy.command.define.place import Place
+from twiceshy.kit.declaration import Declaration
 
 pytestmark = pytest.mark.live
 

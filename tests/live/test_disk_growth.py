@@ -17,11 +17,11 @@ from typing import Callable
 
 import pytest
 
-import check_disk_growth as growth
 from conftest import ROOT, run_script
-from twiceshy import history
-from twiceshy.history import Stamp
-from twiceshy.verdict import Check
+from twiceshy.disk_growth import program as growth
+from twiceshy.kit import history
+from twiceshy.kit.check import Check
+from twiceshy.kit.history import Stamp
 
 pytestmark = pytest.mark.live
 

@@ -20,13 +20,13 @@ from typing import Any, Callable
 import nagiosplugin
 import pytest
 
-import check_log_rotation
 import logrotate_corpus
 from conftest import ROOT
 from live.engines import Dockerd, Engine, Podman, running, wait_until
 from sides.log_rotation import DAY, Machine
-from twiceshy.logrotate import others
-from twiceshy.logrotate.host import Host, Places
+from twiceshy.log_rotation import program as check_log_rotation
+from twiceshy.log_rotation.logrotate import others
+from twiceshy.log_rotation.logrotate.host import Host, Places
 
 pytestmark = pytest.mark.live
 

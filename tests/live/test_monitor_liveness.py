@@ -33,7 +33,7 @@ from sides.monitors_live import (
     check,
     until,
 )
-from twiceshy.monitors import processes
+from twiceshy.monitor_liveness.monitors import processes
 
 pytestmark = pytest.mark.live
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from check_disk_growth import Culprits, Found, Mount, Place, options, plan
-from twiceshy.history import Stamp
-from twiceshy.verdict import Check
+from twiceshy.disk_growth.program import Culprits, Found, Mount, Place, options, plan
+from twiceshy.kit.check import Check
+from twiceshy.kit.history import Stamp
 
 GIB = 1024.0**3
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import check_log_rotation
-from twiceshy.history import Stamp
+from twiceshy.kit.history import Stamp
+from twiceshy.log_rotation import program as check_log_rotation
 
 MAIN = "weekly\nrotate 4\ncreate\ninclude {etc}/logrotate.d\n"
 DAY = 86400.0

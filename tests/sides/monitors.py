@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from twiceshy.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors.processes import Process
 
 
 def process(pid: int, *argv: str, parent: int = 1, state: str = "S", **more: float) -> Process:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Callable
 
 from conftest import ROOT
-from twiceshy.monitors import processes
+from twiceshy.monitor_liveness.monitors import processes
 
 SCRIPT = ROOT / "checks" / "check_monitor_liveness.py"
 WORKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday")

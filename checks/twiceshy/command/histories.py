@@ -1,0 +1,199 @@
+"""What the checks remember: how much, how old, and how to make one subject forgotten.
+
+A check keeps its history in one SQLite file (twiceshy.kit.history); some have tables of their own.
+Whatever names a subject there, in a column `subject`, `key` or the like, is shown and forgotten
+together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twiceshy.kit import history, options, units
+from twiceshy.kit.plugin import CheckError
+from twiceshy.kit.verdict import safe
+
+# The column of a table that says whom a row is about, the first that is there; and the one that
+# says how people call it.
+SUBJECT_COLUMNS = ("subject", "key", "grp", "endpoint", "id", "name")
+ALIAS_COLUMNS = ("point", "grp_name")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a history file, and which of its columns names the subject."""
+
+    name: str
+    columns: tuple[str, ...]
+    subject: str
+    rows: int
+
+
+def add_arguments(to: argparse.ArgumentParser) -> None:
+    """The options of `twiceshy history`."""
+    options.add_state_dir(to)
+    words = to.add_subparsers(dest="what", metavar="WHAT", required=False)
+    words.add_parser("list", help="each check's history: size, subjects, age (the default)")
+    show = words.add_parser("show", help="what is remembered of a subject, or the subjects")
+    show.add_argument("check", metavar="CHECK")
+    show.add_argument("subject", nargs="?", metavar="SUBJECT")
+    forget = words.add_parser("forget", help="forget a subject, or all that a check remembers")
+    forget.add_argument("check", metavar="CHECK")
+    forget.add_argument("subject", nargs="?", metavar="SUBJECT")
+    forget.add_argument("--all", action="store_true", help="forget every subject of this check")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List, show or forget."""
+    place = history.directory(args.state_dir)
+    if args.what == "show":
+        return _show(place, args.check, args.subject)
+    if args.what == "forget":
+        return _forget(place, args.check, args.subject, args.all)
+    return _list(place)
+
+
+def _list(place: Path) -> int:
+    files = sorted(place.glob("*.sqlite"))
+    print(f"{place}: {units.say_size(sum(file.stat().st_size for file in files))}")
+    for file in files:
+        try:
+            with _opened(file) as sql:
+                found = subjects(sql)
+                rows = sum(table.rows for table in tables(sql))
+        except (CheckError, sqlite3.Error) as error:
+            print(f"  {file.stem:20} cannot be read: {error}")
+            continue
+        at = datetime.datetime.fromtimestamp(file.stat().st_mtime)
+        print(
+            f"  {file.stem:20} {units.say_size(file.stat().st_size):>9}  {len(found):4} subjects  "
+            f"{rows:6} rows  written {at:%Y-%m-%d %H:%M}"
+        )
+    for torn in sorted(place.glob("*.torn")):
+        print(f"  {torn.name}: a torn history that was set aside; remove it when you like")
+    if not files:
+        print("  nothing is remembered yet")
+    return 0
+
+
+def _show(place: Path, check: str, subject: str | None) -> int:
+    with _opened(_file(place, check)) as sql:
+        if subject is None:
+            called = {key: alias for alias, key in aliases(sql).items() if alias != key}
+            for name, rows in subjects(sql).items():
+                known = f" ({safe(called[name])})" if name in called else ""
+                print(f"  {rows:6} rows  {safe(name)}{known}")
+            return 0
+        subject = aliases(sql).get(subject, subject)
+        if subject not in subjects(sql):
+            raise _unknown(check, subject)
+        for table in tables(sql):
+            if not table.subject:
+                continue
+            about = f"{_name(table.name)} WHERE {_name(table.subject)} = ?"
+            for row in sql.execute(f"SELECT * FROM {about} ORDER BY rowid", (subject,)):
+                print(f"{table.name}: {json.dumps(dict(zip(table.columns, map(_shown, row))))}")
+    return 0
+
+
+def _forget(place: Path, check: str, subject: str | None, everything: bool) -> int:
+    if (subject is None) == (not everything):
+        raise CheckError(f"say whom to forget: twiceshy history forget {check} SUBJECT, or --all")
+    with _opened(_file(place, check), writing=True) as sql:
+        if subject is not None:
+            subject = aliases(sql).get(subject, subject)
+        if subject is not None and subject not in subjects(sql):
+            raise _unknown(check, subject)
+        forgotten = 0
+        with sql:
+            for table in tables(sql):
+                if everything:
+                    forgotten += sql.execute(f"DELETE FROM {_name(table.name)}").rowcount
+                elif table.subject:
+                    forgotten += sql.execute(
+                        f"DELETE FROM {_name(table.name)} WHERE {_name(table.subject)} = ?",
+                        (subject,),
+                    ).rowcount
+        sql.execute("VACUUM")
+    print(f"{check} forgot {forgotten} rows" + (f" of {safe(subject)}" if subject else ""))
+    return 0
+
+
+def _unknown(check: str, subject: str) -> CheckError:
+    return CheckError(
+        f"{check} remembers nothing of {subject!r}; see: twiceshy history show {check}"
+    )
+
+
+def _file(place: Path, check: str) -> Path:
+    name = check[len("check_") :] if check.startswith("check_") else check
+    file = place / f"{name}.sqlite"
+    if not name.replace("_", "").replace("-", "").isalnum() or not file.is_file():
+        known = ", ".join(sorted(one.stem for one in place.glob("*.sqlite"))) or "none"
+        raise CheckError(f"{check!r} has no history in {place}; there are: {known}")
+    return file
+
+
+@contextlib.contextmanager
+def _opened(file: Path, writing: bool = False) -> Iterator[sqlite3.Connection]:
+    """The file as it is; a check that saves at this moment is waited for."""
+    history.refuse_foreign(file)
+    mode = "rw" if writing else "ro"
+    sql = sqlite3.connect(f"file:{file}?mode={mode}", uri=True, timeout=history.BUSY_SECONDS)
+    try:
+        yield sql
+    except sqlite3.Error as error:
+        raise CheckError(f"{file} cannot be read: {error}") from error
+    finally:
+        sql.close()
+
+
+def tables(sql: sqlite3.Connection) -> list[Table]:
+    """Every table of a history file."""
+    found = []
+    for (name,) in sql.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"):
+        columns = tuple(row[1] for row in sql.execute(f"PRAGMA table_info({_name(name)})"))
+        subject = next((column for column in SUBJECT_COLUMNS if column in columns), "")
+        (rows,) = sql.execute(f"SELECT count(*) FROM {_name(name)}").fetchone()
+        found.append(Table(name, columns, subject, rows))
+    return found
+
+
+def subjects(sql: sqlite3.Connection) -> dict[str, int]:
+    """Everything that something is remembered of, with the number of rows about it."""
+    found: dict[str, int] = {}
+    for table in tables(sql):
+        if table.subject:
+            for name, rows in sql.execute(
+                f"SELECT {_name(table.subject)}, count(*) FROM {_name(table.name)} GROUP BY 1"
+            ):
+                found[str(name)] = found.get(str(name), 0) + rows
+    return dict(sorted(found.items()))
+
+
+def aliases(sql: sqlite3.Connection) -> dict[str, str]:
+    """Subjects by what people call them: a filesystem by its mount point."""
+    found = {}
+    for table in tables(sql):
+        for column in ALIAS_COLUMNS:
+            if table.subject and column in table.columns:
+                rows = f"SELECT {_name(column)}, {_name(table.subject)} FROM {_name(table.name)}"
+                found.update({str(alias): str(key) for alias, key in sql.execute(rows)})
+    return found
+
+
+def _name(name: str) -> str:
+    """An identifier in SQL; the names come from a file that somebody may have made."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _shown(value: Any) -> Any:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else value

@@ -1,4 +1,0 @@
-"""Published configuration: its formats, what is remembered of it, and what all that means.
-
-Nothing here does I/O.
-"""

@@ -1,0 +1,690 @@
+"""systemd: every service of a manager from one `systemctl show`, their lives from the journal.
+
+Besides the system's manager there is one for each user who is logged in or lingers
+(user@UID.service); what that keeps is called ann/web.
+
+Rights: any user may ask the system's manager for properties, a user's manager only that user and
+root. The journal, the one place that tells a crash from a restart by hand and remembers both, is
+for root and the groups systemd-journal and adm; where it is persistent, a user may read his own.
+
+Formats: systemctl(1) show; org.freedesktop.systemd1(5) for the properties; the message ids of
+sd-messages.h; https://systemd.io/JOURNAL_FILE_FORMAT for how far back the journal goes. Only
+records of the manager itself are believed (the trusted field _PID, systemd.journal-fields(7)): any
+user can send a message id.
+
+Known of NRestarts (service.c; systemd 252): counts automatic restarts alone; kept by daemon-reload
+and daemon-reexec; zeroed by reset-failed and at the next start by hand; never decays. `Result` and
+ExecMainStatus are those of the life that runs, so a sample of a crash loop says success.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import pwd
+import struct
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+from twiceshy.flapping.supervisors import (
+    BETWEEN,
+    BY_HAND,
+    CLEAN,
+    CRASH,
+    DOWN,
+    GAVE_UP,
+    UP,
+    Ended,
+    Place,
+    Service,
+    process,
+)
+from twiceshy.flapping.supervisors.process import Process
+from twiceshy.kit import deadline, subprocesses
+from twiceshy.kit.plugin import CheckError
+
+if TYPE_CHECKING:
+    from twiceshy.kit.history import Stamp
+
+NAME = "systemd"
+SUFFIX = ".service"
+JOURNALS = ("/var/log/journal", "/run/log/journal")
+NO_JOURNAL = (
+    "the journal may not be read, so exit statuses and restarts before the first look are unseen: "
+    "add the check's user to group systemd-journal"
+)
+KEEPS_NONE = (
+    "this host keeps no journal, so exit statuses and restarts before the first look are unseen: "
+    "systemd-journald is not running"
+)
+USER_ANSWER_SECONDS = 3.0  # a user's manager may be stopped by its user; it is one of many
+RECORDS = 6000  # at most so many lines of the journal a run; about 1 MB and 60 ms
+SUSPECTS = 5  # services whose own log lines are asked for together with the records
+
+PROPERTIES = (
+    "Id,LoadState,LoadError,ActiveState,SubState,Result,NRestarts,InvocationID,MainPID,"
+    "ActiveEnterTimestampMonotonic,InactiveExitTimestampMonotonic,StateChangeTimestampMonotonic,"
+    "ExecMainCode,ExecMainStatus,Restart,RestartUSec,StartLimitBurst,Type,TriggeredBy,BusName,"
+    "Transient"
+)
+
+RESTARTED = "5eb03494b6584870a536b337290809b3"  # SD_MESSAGE_UNIT_RESTART_SCHEDULED
+STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
+STARTED = "39f53479d3a045ac8e11786248231fbf"
+STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
+EXITED = "98e322203f7a4ed290d09fe03c09fe15"  # SD_MESSAGE_UNIT_PROCESS_EXIT; never for exit 0
+FAILED = "d9b373ed55a64feb8242e02dbe79a49c"  # SD_MESSAGE_UNIT_FAILURE_RESULT
+SUCCEEDED = "7ad2d189f7e94e70a38c781354912448"  # SD_MESSAGE_UNIT_SUCCESS
+OUT_OF_MEMORY = "fe6faa94e7774663a0da52717891d8ef"
+MESSAGES = (
+    RESTARTED, STARTING, STARTED, STOPPING, EXITED, FAILED, SUCCEEDED, OUT_OF_MEMORY,
+)  # fmt: skip
+
+RESULTS = {
+    "exit-code": "",
+    "signal": "",
+    "core-dump": "",
+    "success": "",
+    "watchdog": "watchdog",
+    "oom-kill": "out of memory",
+    "timeout": "timed out",
+    "protocol": "broke its protocol with systemd",
+    "resources": "resources missing",
+    "start-limit-hit": "start limit hit",
+    "exec-condition": "its condition failed",
+}
+EXIT_STATUSES = {  # systemd.exec(5), "Process Exit Codes": systemd itself could not start it
+    200: "CHDIR", 203: "EXEC", 209: "STDOUT", 216: "GROUP", 217: "USER", 218: "CAPABILITIES",
+    226: "NAMESPACE", 238: "STATE_DIRECTORY", 243: "CREDENTIALS",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Manager:
+    """The system's manager, or that of a user; and how the journal tells what is whose."""
+
+    pid: int = 1
+    uid: int | None = None  # None: the system's
+    user: str = ""
+
+    @property
+    def called(self) -> str:
+        """Who it is, in a sentence."""
+        return NAME if self.uid is None else f"{self.user}'s {NAME}"
+
+    @property
+    def prefix(self) -> str:
+        """What its services are called by before their own name."""
+        return "" if self.uid is None else f"{self.user}/"
+
+    @property
+    def unit(self) -> str:
+        """The field of the manager's records with the unit that they are about."""
+        return "UNIT" if self.uid is None else "USER_UNIT"
+
+    @property
+    def invocation(self) -> str:
+        """The field of the manager's records with the life that they are about."""
+        return "INVOCATION_ID" if self.uid is None else "USER_INVOCATION_ID"
+
+    @property
+    def writer(self) -> str:
+        """The field of a log line with the unit that wrote it."""
+        return "_SYSTEMD_UNIT" if self.uid is None else "_SYSTEMD_USER_UNIT"
+
+    @property
+    def owner(self) -> list[str]:
+        """The match without which units of two users are one."""
+        return [] if self.uid is None else [f"_UID={self.uid}"]
+
+    @property
+    def socket(self) -> str:
+        """Where it is asked, directly and without a bus."""
+        return f"/run/{'' if self.uid is None else f'user/{self.uid}/'}systemd/private"
+
+
+SYSTEM = Manager()
+
+
+# What the formats say
+
+
+def parse_show(text: str) -> list[dict[str, str]]:
+    """The blocks of `systemctl show`, one a unit, in systemd's order."""
+    blocks = []
+    for block in text.strip("\n").split("\n\n"):
+        properties = {}
+        for line in block.split("\n"):
+            key, separator, value = line.partition("=")
+            if separator:
+                properties[key] = value
+        if properties.get("Id"):
+            blocks.append(properties)
+    return blocks
+
+
+def is_daemon(properties: Mapping[str, str]) -> bool:
+    """Whether a service is meant to stay: no oneshot, no job of a timer or of systemd-run."""
+    return not (
+        properties.get("LoadState") != "loaded"
+        or properties.get("Type") == "oneshot"
+        or any(unit.endswith(".timer") for unit in properties.get("TriggeredBy", "").split())
+        or (properties.get("Transient") == "yes" and properties.get("Restart") == "no")
+    )
+
+
+def seen(properties: Mapping[str, str], monotonic_us: int) -> Service:
+    """One service as its properties tell of it, at an instant (microseconds, CLOCK_MONOTONIC)."""
+    name = short(properties["Id"])
+    active, sub = properties.get("ActiveState", ""), properties.get("SubState", "")
+    restarts = _number(properties.get("NRestarts", ""))
+    since = "ActiveEnterTimestampMonotonic"
+    if active in ("active", "reloading"):
+        state = UP
+    elif active == "failed":
+        state = GAVE_UP
+    elif sub.startswith("auto-restart"):
+        state = BETWEEN
+    elif active in ("activating", "deactivating"):
+        state = UP
+        since = "InactiveExitTimestampMonotonic" if active == "activating" else since
+    else:
+        state = DOWN
+    start_us = _number(properties.get(since, "")) or 0
+    age = max(0.0, (monotonic_us - start_us) / 1e6) if state == UP and start_us else None
+    return Service(
+        name=name,
+        supervisor=NAME,
+        state=state,
+        wanted_up=None if state == DOWN else True,
+        incarnation=properties.get("InvocationID", "") if state == UP else "",
+        age_seconds=age,
+        restarts=restarts,
+        exact=restarts is not None,
+        last_exit=last_exit(properties) if state in (BETWEEN, GAVE_UP) else "",
+        reason=_reason(properties, state, restarts),
+        next=f"journalctl -u {name} -n 50",
+        down_seconds=_since(properties, monotonic_us) if state in (BETWEEN, GAVE_UP) else None,
+        on_demand=bool(properties.get("TriggeredBy") or properties.get("BusName")),
+    )
+
+
+def _since(properties: Mapping[str, str], monotonic_us: int) -> float | None:
+    changed_us = _number(properties.get("StateChangeTimestampMonotonic", ""))
+    return max(0.0, (monotonic_us - changed_us) / 1e6) if changed_us else None
+
+
+def _reason(properties: Mapping[str, str], state: str, restarts: int | None) -> str:
+    if state == BETWEEN:
+        return f"systemd waits {properties.get('RestartUSec', '?')} before the next start"
+    if state != GAVE_UP or properties.get("Restart", "no") == "no":
+        return "" if state != GAVE_UP else "failed, and systemd does not restart it (Restart=no)"
+    burst = _number(properties.get("StartLimitBurst", "")) or 0
+    # 252 leaves the Result of the last life; only older ones say start-limit-hit.
+    if properties.get("Result") == "start-limit-hit" or (restarts and burst and restarts >= burst):
+        return f"start limit hit: systemd gave up after {restarts} restarts"
+    if restarts:
+        return f"systemd gave up after {restarts} restart{'s' * (restarts != 1)}"
+    return "failed, and systemd does not restart it after this"
+
+
+def last_exit(properties: Mapping[str, str]) -> str:
+    """How the last life ended, from Result, ExecMainCode and ExecMainStatus (siginfo's si_code)."""
+    code = {"1": "exited", "2": "killed", "3": "dumped"}.get(properties.get("ExecMainCode", ""), "")
+    result = properties.get("Result", "")
+    return cause(result, code, properties.get("ExecMainStatus", ""))
+
+
+def cause(result: str, code: str, status: str) -> str:
+    """ "exit status 1", "signal SEGV, core dumped", "watchdog (signal ABRT)", "out of memory"."""
+    words = RESULTS.get(result, result)
+    number = _number(status)
+    if code == "exited" and number is not None and (number or not words):
+        how = f"exit status {number}"
+        if number in EXIT_STATUSES:
+            how += f"/{EXIT_STATUSES[number]}"
+        if number == 203:
+            how += ", the program cannot be executed"
+    elif code in ("killed", "dumped") and number is not None:
+        how = f"signal {process.signal_name(number)}" + (
+            ", core dumped" if code == "dumped" else ""
+        )
+    else:
+        how = "" if words or result in ("", "success") else "a command before or after it failed"
+    return f"{words} ({how})" if words and how else words or how
+
+
+@dataclass
+class _Life:
+    """The records of one invocation of a unit, as they are gathered."""
+
+    began_us: int = 0
+    ended_us: int = 0
+    stopping: bool = False
+    failed: bool = False
+    restarted: bool = False
+    result: str = ""
+    code: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A log line of a service, and the life that wrote it."""
+
+    invocation: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the journal tells."""
+
+    lives: Mapping[str, tuple[Ended, ...]] = field(default_factory=dict)  # by unit, oldest first
+    lines: Mapping[str, tuple[Line, ...]] = field(default_factory=dict)  # by unit, newest last
+    oldest_us: int | None = None  # monotonic, of the oldest record returned
+    records: int = 0
+
+
+def parse_journal(text: str, monotonic_us: int, boot: str, manager: Manager = SYSTEM) -> Told:
+    """Records of a manager and lines of services from `journalctl -o json`, oldest first.
+
+    One life is what carries one INVOCATION_ID: it ends with "failed with result" or "deactivated
+    successfully". "Stopping" before that is an operator or a dependency; "scheduled restart job"
+    after a success is a loop of clean exits; a success that nobody restarts is nobody's crash.
+    """
+    lives: dict[str, dict[str, _Life]] = {}
+    lines: dict[str, list[Line]] = {}
+    oldest, records = None, 0
+    for line in text.splitlines():
+        try:
+            record = json.loads(line)
+            at = int(record["__MONOTONIC_TIMESTAMP"])
+        except (ValueError, KeyError, TypeError):
+            continue  # cut off by a limit, or by a journal that was being written
+        records += 1
+        if record.get("_BOOT_ID", boot) != boot:
+            continue
+        oldest = at if oldest is None else min(oldest, at)
+        message = record.get("MESSAGE_ID")
+        if record.get("_PID") == str(manager.pid) and message in MESSAGES:
+            unit, invocation = record.get(manager.unit), record.get(manager.invocation)
+            if isinstance(unit, str) and isinstance(invocation, str):
+                life = lives.setdefault(unit, {}).setdefault(invocation, _Life())
+                _note(life, message, record, at)
+        elif isinstance(record.get(manager.writer), str):
+            line_of = Line(
+                str(record.get("_SYSTEMD_INVOCATION_ID", "")), _message(record.get("MESSAGE"))
+            )
+            lines.setdefault(record[manager.writer], []).append(line_of)
+    ended = {
+        unit: tuple(
+            _ended(life, monotonic_us)
+            for life in sorted(of_unit.values(), key=lambda life: life.ended_us)
+            if life.ended_us
+        )
+        for unit, of_unit in lives.items()
+    }
+    return Told(ended, {u: tuple(ll[-20:]) for u, ll in lines.items()}, oldest, records)
+
+
+def _note(life: _Life, message: str, record: Mapping[str, Any], at: int) -> None:
+    if message in (STARTING, STARTED):
+        life.began_us = life.began_us or at
+    elif message == STOPPING:
+        life.stopping = life.stopping or not life.ended_us
+    elif message == EXITED:
+        # A reload command that fails ends no life; the main process' own words come first.
+        if record.get("COMMAND") != "ExecReload" and (
+            not life.code or record.get("COMMAND") == "ExecStart"
+        ):
+            life.code = str(record.get("EXIT_CODE", ""))
+            life.status = str(record.get("EXIT_STATUS", ""))
+    elif message == OUT_OF_MEMORY:
+        life.result = life.result or "oom-kill"
+    elif message in (FAILED, SUCCEEDED):
+        # After the start limit the same invocation fails once more: no second death.
+        if not life.ended_us:
+            life.ended_us = at
+            life.failed = message == FAILED
+            life.result = str(record.get("UNIT_RESULT", "")) or life.result
+    elif message == RESTARTED:
+        life.restarted = True
+        life.ended_us = life.ended_us or at
+
+
+def _ended(life: _Life, monotonic_us: int) -> Ended:
+    if life.stopping:
+        kind = BY_HAND
+    elif life.failed:
+        kind = CRASH
+    else:
+        kind = CLEAN if life.restarted else BY_HAND
+    why = cause(life.result, life.code, life.status) if life.failed else ""
+    if life.failed and life.result == "timeout" and not life.code:
+        why = "timed out"
+    return Ended(
+        age_seconds=max(0.0, (monotonic_us - life.ended_us) / 1e6),
+        kind=kind,
+        cause=why if kind == CRASH else "exit status 0" if kind == CLEAN else "",
+        lasted_seconds=(life.ended_us - life.began_us) / 1e6 if life.began_us else None,
+    )
+
+
+def _message(content: object) -> str:
+    if isinstance(content, list):  # bytes that are not UTF-8
+        return bytes(byte & 255 for byte in content if isinstance(byte, int)).decode(
+            "utf-8", "replace"
+        )
+    return content if isinstance(content, str) else ""
+
+
+def head_realtime(header: bytes) -> float | None:
+    """Seconds (Unix) of the oldest entry of a journal file; None if there is none in it.
+
+    JOURNAL_FILE_FORMAT, "Header": le64 head_entry_realtime in microseconds at offset 184.
+    """
+    if len(header) < 192 or header[:8] != b"LPKSHHRH":
+        return None
+    microseconds = struct.unpack_from("<Q", header, 184)[0]
+    return float(microseconds) / 1e6 if microseconds else None
+
+
+def short(unit: str) -> str:
+    """ "rsyslog" of "rsyslog.service", as operators type it."""
+    return unit[: -len(SUFFIX)] if unit.endswith(SUFFIX) else unit
+
+
+def long(name: str) -> str:
+    """ "rsyslog.service" of "rsyslog"."""
+    return name if name.endswith(SUFFIX) else name + SUFFIX
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+# What is asked
+
+
+def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = None) -> list[Place]:
+    """The system's manager, if it is pid 1 of this host (or container), and the users' below it.
+
+    Of the users' those that we may ask: a user's own, and all for root.
+    """
+    everyone = process.snapshot(proc) if processes is None else processes
+    first = everyone.get(1)
+    if first is None and proc == process.PROC:
+        # hidepid= hides pid 1 from other users; this is how sd_booted(3) knows.
+        is_booted = os.path.isdir("/run/systemd/system")
+    else:
+        is_booted = first is not None and first.comm == NAME
+    if not is_booted:
+        return []
+    places = [Place(NAME, "system", 1)]
+    for one in everyone.values():
+        # A container has a pid 1 of its own, and its managers are below that.
+        is_users = one.ppid == 1 and one.comm == NAME and "--user" in one.cmdline
+        if is_users and os.geteuid() in (0, one.uid):
+            places.append(Place(NAME, _name_and_group(one.uid)[0], one.pid))
+    return places
+
+
+def _name_and_group(uid: int) -> tuple[str, int]:
+    try:
+        account = pwd.getpwuid(uid)
+    except KeyError:
+        return str(uid), uid
+    return account.pw_name, account.pw_gid
+
+
+def manager_at(
+    place: Place, proc: Path = process.PROC, processes: Mapping[int, Process] | None = None
+) -> Manager:
+    """Whom a place stands for."""
+    if place.pid in (None, 1):
+        return SYSTEM
+    one = (processes or {}).get(place.pid) or process.read(place.pid, proc)
+    return Manager(place.pid, one.uid if one else -1, place.where)
+
+
+def look(
+    place: Place,
+    now: Stamp,
+    proc: Path = process.PROC,
+    processes: Mapping[int, Process] | None = None,
+    *,
+    window: float = 900.0,
+    names: Sequence[str] = (),
+    log_lines: int = 3,
+    wanted: Callable[[str], bool] = lambda name: True,
+    ask: Callable[..., subprocesses.Ran] = subprocesses.run,
+    journals: Sequence[str] = JOURNALS,
+) -> list[Service]:
+    """All daemons, or `names` whatever they are; one `systemctl show`, at most one `journalctl`.
+
+    CheckError when systemd cannot be asked, subprocesses.NoAnswer when it hangs. `window`:
+    seconds of the journal to read.
+    """
+    manager = manager_at(place, proc, processes)
+    own = [name[len(manager.prefix) :] for name in names if name.startswith(manager.prefix)]
+    own = [name for name in own if "/" not in name]
+    if names and not own:
+        return []
+    services = {}
+    blocks, monotonic_us = _shown(manager, own, ask)
+    for position, properties in enumerate(blocks):
+        service = seen(properties, monotonic_us)
+        if own and len(blocks) == len(own):
+            # An alias answers under its own name: the operator's word is kept.
+            service = replace(service, name=short(own[position]))
+        if own and properties.get("LoadState") != "loaded":
+            continue  # not there; the caller misses it by name
+        if (own or is_daemon(properties)) and wanted(manager.prefix + service.name):
+            services[service.name] = service
+    first = process.read(manager.pid, proc) if processes is None else processes.get(manager.pid)
+    age = process.age(first, proc) if first else None
+    services = {n: replace(s, restarts_seconds=age) for n, s in services.items()}
+    if not services:
+        return []
+    found_services = _with_journal(
+        list(services.values()), manager, age, now, window, log_lines, ask, journals, monotonic_us
+    )
+    return [_of(manager, service) for service in found_services]
+
+
+def _of(manager: Manager, service: Service) -> Service:
+    """A service as it is called among those of all managers."""
+    if manager.uid is None:
+        return service
+    unit = long(service.name)
+    sudo = "sudo " * service.next.startswith("sudo ")
+    return replace(
+        service,
+        name=manager.prefix + service.name,
+        next=f"{sudo}journalctl _UID={manager.uid} _SYSTEMD_USER_UNIT={unit} -n 50",
+    )
+
+
+def _shown(
+    manager: Manager, names: Sequence[str], ask: Callable[..., subprocesses.Ran]
+) -> tuple[list[dict[str, str]], int]:
+    """The properties of named services, or all; and the instant (CLOCK_MONOTONIC, in us)."""
+    units = [long(name) for name in names] or ["*" + SUFFIX]
+    show = ["show", "-p", PROPERTIES, "--", *units]
+    try:
+        if manager.uid is None:
+            ran = ask(["systemctl", *show])
+        elif not os.path.exists(manager.socket):
+            return [], 0  # its user logs in or out just now
+        else:
+            ran = _asked_as(manager, ["systemctl", "--user", *show], ask)
+    except OSError as error:
+        program = error.filename or "systemctl"
+        raise CheckError(
+            f"{manager.called} cannot be asked: {error.strerror} ({program})"
+        ) from error
+    monotonic_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    if ran.status == 0:
+        return parse_show(ran.stdout), monotonic_us
+    if manager.uid is not None and not os.path.exists(manager.socket):
+        return [], 0
+    said = (ran.stderr.strip().splitlines() or ["it said nothing"])[0]
+    raise CheckError(f"{manager.called} cannot be asked: {said}")
+
+
+def _asked_as(
+    manager: Manager, argv: list[str], ask: Callable[..., subprocesses.Ran]
+) -> subprocesses.Ran:
+    """A user's manager answers its user alone, so root asks as that user (and not by PAM)."""
+    become: list[str] = []
+    if manager.uid is not None and os.geteuid() != manager.uid:
+        group = _name_and_group(manager.uid)[1]
+        become = ["setpriv", f"--reuid={manager.uid}", f"--regid={group}", "--clear-groups", "--"]
+    try:
+        return ask(
+            [*become, *argv],
+            timeout=min(USER_ANSWER_SECONDS, deadline.remaining() / 2),
+            env={"XDG_RUNTIME_DIR": f"/run/user/{manager.uid}"},
+        )
+    except subprocesses.NoAnswer as error:
+        raise subprocesses.NoAnswer(str(error).replace("setpriv", "systemctl")) from None
+
+
+def _with_journal(
+    services: list[Service],
+    manager: Manager,
+    age: float | None,
+    now: Stamp,
+    window: float,
+    log_lines: int,
+    ask: Callable[..., subprocesses.Ran],
+    journals: Sequence[str],
+    monotonic_us: int,
+) -> list[Service]:
+    """The services with what the journal remembers of them, or with why it does not."""
+    if not may_read_journal(journals, manager):
+        # With no counts and no deaths there is nothing to be sorry about.
+        # The directories below are for the journal's group, as are the files.
+        why = NO_JOURNAL if any(map(os.path.isdir, journals)) else KEEPS_NONE
+        return [replace(one, unseen=why, next=f"sudo {one.next}") for one in services]
+    suspects = _suspects(services, window) if log_lines else []
+    told = _ask_journal(ask, manager, now.boot, window, suspects, monotonic_us)
+    if told is not None and told.records >= RECORDS and suspects:
+        # A talkative service crowded the records of all others out.
+        lines = told.lines
+        told = _ask_journal(ask, manager, now.boot, window, [], monotonic_us)
+        told = told and replace(told, lines=lines)
+    if told is None:
+        return [replace(one, unseen="journalctl did not answer") for one in services]
+    reach = _reach(told, journals, manager, now, window, age, monotonic_us)
+    return [_with_lives(service, told, reach, log_lines) for service in services]
+
+
+def may_read_journal(journals: Sequence[str] = JOURNALS, manager: Manager = SYSTEM) -> bool:
+    """Whether its journal is there and may be read (journalctl itself answers with a hint)."""
+    return any(os.access(path, os.R_OK) for path in _journal_files(journals, manager, ".journal"))
+
+
+def _journal_files(journals: Sequence[str], manager: Manager, end: str) -> list[str]:
+    """The files with the records of a manager: a user has his own where they are persistent."""
+    for name in ([] if manager.uid is None else [f"user-{manager.uid}"]) + ["system"]:
+        files = [path for root in journals for path in glob.glob(f"{root}/*/{name}{end}")]
+        if files:
+            return files
+    return []
+
+
+def _suspects(services: Iterable[Service], window: float) -> list[str]:
+    """The services whose last words will most likely be wanted, worst first."""
+    young = [
+        service
+        for service in services
+        if service.state in (GAVE_UP, BETWEEN)
+        or (service.restarts and (service.age_seconds or 0.0) < window)
+    ]
+    young.sort(key=lambda service: (service.state == UP, -(service.restarts or 0)))
+    return [service.name for service in young[:SUSPECTS]]
+
+
+def _ask_journal(
+    ask: Callable[..., subprocesses.Ran],
+    manager: Manager,
+    boot: str,
+    window: float,
+    suspects: Sequence[str],
+    monotonic_us: int,
+) -> Told | None:
+    boot = boot.replace("-", "")
+    argv = [
+        "journalctl", "-q", "-o", "json", "-n", str(RECORDS), f"--since=-{int(window) + 1}s",
+        "--output-fields=MESSAGE_ID,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,_PID,_BOOT_ID,"
+        f"{manager.unit},{manager.invocation},{manager.writer}"
+        + (",_SYSTEMD_INVOCATION_ID,MESSAGE" if suspects else ""),
+        f"_BOOT_ID={boot}", *manager.owner, f"_PID={manager.pid}",
+        *(f"MESSAGE_ID={message}" for message in MESSAGES),
+    ]  # fmt: skip
+    for name in suspects:
+        argv += ["+", f"_BOOT_ID={boot}", *manager.owner, f"{manager.writer}={long(name)}"]
+    try:
+        ran = ask(argv)
+    except (OSError, subprocesses.NoAnswer):
+        return None
+    return parse_journal(ran.stdout, monotonic_us, boot, manager) if ran.status == 0 else None
+
+
+def _reach(
+    told: Told,
+    journals: Sequence[str],
+    manager: Manager,
+    now: Stamp,
+    window: float,
+    manager_age: float | None,
+    monotonic_us: int,
+) -> float:
+    """How many seconds back the journal is complete; the whole window where it goes that far."""
+    if told.records >= RECORDS and told.oldest_us is not None:
+        return (monotonic_us - told.oldest_us) / 1e6
+    heads = []
+    for path in _journal_files(journals, manager, "[.@]*journal"):
+        try:
+            with open(path, "rb") as journal:
+                head = head_realtime(journal.read(192))
+        except OSError:
+            continue
+        if head is not None:
+            heads.append(now.wall - head)
+    reach = max(heads, default=0.0)
+    if manager_age is not None and reach > manager_age - 60.0:
+        return window  # it goes back to the start of this systemd: there is no more to know
+    return min(window, max(0.0, reach))
+
+
+def _with_lives(service: Service, told: Told, reach: float, log_lines: int) -> Service:
+    lives = told.lives.get(long(service.name), ())
+    if service.state == BETWEEN and lives and lives[-1].kind == BY_HAND:
+        # A success that waits for its restart; the record of that restart is still to come.
+        lives = (*lives[:-1], replace(lives[-1], kind=CLEAN, cause="exit status 0"))
+    crashes = [life for life in lives if life.kind in (CRASH, CLEAN)]
+    last = service.last_exit or (crashes[-1].cause if crashes else "")
+    lines = last_words(told.lines.get(long(service.name), ()), service)
+    return replace(
+        service,
+        history=lives,
+        history_seconds=reach,
+        exact=True,
+        last_exit=last,
+        log=lines[-log_lines:] if log_lines else (),
+    )
+
+
+def last_words(lines: Sequence[Line], service: Service) -> tuple[str, ...]:
+    """What the dead have said; the greetings of the life that runs only if they said nothing."""
+    prefix = long(service.name) + ": "  # of what systemd's child says before it is the program
+    dead = [line for line in lines if line.invocation != service.incarnation]
+    texts = [line.text for line in dead or lines if line.text.strip()]
+    return tuple(text[len(prefix) :] if text.startswith(prefix) else text for text in texts)

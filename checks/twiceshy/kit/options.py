@@ -1,0 +1,260 @@
+"""The option parser that all checks share: one spelling everywhere, and errors that help.
+
+argparse on its own exits 2 for a bad option, which is CRITICAL, says so on stderr, which no
+monitoring system shows, and takes any prefix of an option, which changes meaning with the next
+release. Here every error is one line on stdout and exit 3. So are `--help` and `--version` (exit
+3): a command line mangled into them must not look green.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, NoReturn, TypeVar
+
+import twiceshy
+from twiceshy.kit import limits, plugin, units
+from twiceshy.kit.plugin import UNKNOWN_STATUS, CheckError, leave, name_of
+from twiceshy.kit.verdict import safe
+
+Value = TypeVar("Value")
+EVERY_CHECK_HAS = "every check has"  # the title of the group of options that parser() adds
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """The manual as it was written, and options in a column that leaves room for words."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # at blanks only: "sensu-backend" is one name, and "--state-dir" one option
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that speaks to monitoring systems: one line on stdout, exit 3."""
+
+    def error(self, message: str) -> NoReturn:
+        leave(
+            f"{name_of(self.prog)} UNKNOWN - {safe(message, 500)} (try {self.prog} --help)",
+            UNKNOWN_STATUS,
+        )
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        leave(message or "", UNKNOWN_STATUS)
+
+    def print_help(self, file: Any = None) -> None:
+        leave(self.format_help(), UNKNOWN_STATUS)
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        leave(f"{parser.prog} {twiceshy.__version__}", UNKNOWN_STATUS)
+
+
+def parser(name: str, doc: str | None) -> Parser:
+    """The parser of `check_NAME`, with the options that every check has; `doc` is its manual."""
+    made = Parser(
+        prog=f"check_{name}",
+        description=doc,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    made._optionals.title = "options"  # Python 3.9 says "optional arguments"
+    common = made.add_argument_group(EVERY_CHECK_HAS)
+    common.add_argument(
+        "-t",
+        "--timeout",
+        type=positive_duration,
+        default="10s",
+        metavar="DURATION",
+        help="end by itself after this long, UNKNOWN, saying what it waited for (default: 10s)",
+    )
+    common.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="more long output and all perfdata, up to 8 KiB; -vvv adds tracebacks",
+    )
+    common.add_argument(
+        "-V", "--version", nargs=0, action=_Version, help="print the version and exit 3"
+    )
+    common.add_argument("-h", "--help", action="help", help="print this manual and exit 3")
+    return made
+
+
+def add_limits(
+    to: argparse._ActionsContainer,
+    *,
+    warning: str | None,
+    critical: str | None,
+    what: str,
+    unit: units.Unit = units.number,
+    lower_is_worse: bool = False,
+) -> None:
+    """-w and -c, Nagios ranges in `unit`; `what` is measured, with its unit, for the help."""
+    group = to.add_argument_group("limits")
+    for flag, option, default in (("-w", "--warning", warning), ("-c", "--critical", critical)):
+        group.add_argument(
+            flag,
+            option,
+            type=limit(unit, lower_is_worse),
+            default=default,
+            metavar="RANGE",
+            help=f"{option[2:].upper()} when {what} is "
+            + ("below" if lower_is_worse else "outside")
+            + f" this range (default: {default or 'none'})",
+        )
+
+
+def add_state_dir(to: argparse._ActionsContainer) -> None:
+    """--state-dir, where the history is kept."""
+    to.add_argument(
+        "--state-dir",
+        type=Path,
+        metavar="DIR",
+        help="keep the history here (default: $TWICESHY_STATE_DIR, /var/lib/twiceshy if it belongs "
+        "to this user, $XDG_STATE_HOME/twiceshy or ~/.local/state/twiceshy)",
+    )
+
+
+def add_learning(to: argparse._ActionsContainer) -> None:
+    """--learning, the state while there is too little history."""
+    to.add_argument(
+        "--learning",
+        type=learning_state,
+        default="unknown",
+        metavar="STATE",
+        help="state while there is too little history: unknown, or ok for roll-outs "
+        "(default: unknown)",
+    )
+
+
+def add_missing(to: argparse._ActionsContainer, default: str = "critical") -> None:
+    """--missing, the state for a watched thing that is absent."""
+    to.add_argument(
+        "--missing",
+        type=state,
+        default=default,
+        metavar="STATE",
+        help="state when a thing that was asked for by name does not exist: ok, warning, critical "
+        f"or unknown (default: {default})",
+    )
+
+
+def add_selectors(to: argparse._ActionsContainer, what: str) -> None:
+    """--include and --exclude, repeatable; `what` they select, in the plural."""
+    for option, words in (
+        ("--include", f"look at these {what} only"),
+        ("--exclude", f"leave these {what} out"),
+    ):
+        to.add_argument(
+            option,
+            action="append",
+            type=pattern,
+            default=[],
+            metavar="PATTERN",
+            help=f"{words}: a glob, or re:REGEX; repeatable",
+        )
+
+
+# Types for add_argument
+
+
+def argument(reading: Callable[[str], Value]) -> Callable[[str], Value]:
+    """A reading as an argparse type that shows the sentence of its ValueError."""
+
+    def typed(text: str) -> Value:
+        try:
+            return reading(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return typed
+
+
+def _positive(text: str) -> float:
+    seconds = units.duration(text)
+    if seconds <= 0:
+        raise ValueError(f"{text!r} is not a positive duration")
+    return seconds
+
+
+def _learning_state(text: str) -> plugin.State:
+    if text not in ("ok", "unknown"):
+        raise ValueError(f"{text!r} is neither unknown nor ok")
+    return plugin.state(text)
+
+
+duration = argument(units.duration)
+positive_duration = argument(_positive)
+size = argument(units.size)
+state = argument(plugin.state)
+learning_state = argument(_learning_state)
+
+
+def limit(
+    unit: units.Unit = units.number, lower_is_worse: bool = False
+) -> Callable[[str], limits.Limit]:
+    """The argparse type of a Nagios range in `unit`."""
+    return argument(lambda text: limits.Limit.parse(text, unit, lower_is_worse))
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A glob or, with the prefix `re:`, a regular expression searched anywhere in the name."""
+
+    typed: str
+    regex: re.Pattern[str]
+
+    def matches(self, name: str) -> bool:
+        return self.regex.search(name) is not None
+
+
+def _pattern(text: str) -> Pattern:
+    if not text.startswith("re:"):
+        return Pattern(text, re.compile(r"\A" + fnmatch.translate(text)))
+    try:
+        return Pattern(text, re.compile(text[3:]))
+    except re.error as error:
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from error
+
+
+pattern = argument(_pattern)
+
+
+def selected(name: str, include: Sequence[Pattern], exclude: Sequence[Pattern]) -> bool:
+    """Whether a name is included (no --include includes all) and not excluded."""
+    if include and not any(pattern.matches(name) for pattern in include):
+        return False
+    return not any(pattern.matches(name) for pattern in exclude)
+
+
+def secret(file: Path | None, variable: str) -> str | None:
+    """A password from the first line of a file or from an environment variable; None without both.
+
+    A command line is world-readable in /proc, so no option takes one. CheckError if the file cannot
+    be read or is empty.
+    """
+    if file is None:
+        return os.environ.get(variable) or None
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise CheckError(
+            f"secret file {safe(str(file))} cannot be read: {reason}; make it readable for "
+            "the check's user alone"
+        ) from error
+    if not lines or not lines[0].strip():
+        raise CheckError(f"secret file {safe(str(file))} is empty")
+    return lines[0].strip()

@@ -1,0 +1,1 @@
+"""What check_log_rotation is made of; `program` is check_log_rotation.py itself."""

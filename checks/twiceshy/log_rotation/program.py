@@ -1,0 +1,1 @@
+../../check_log_rotation.py

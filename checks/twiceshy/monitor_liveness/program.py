@@ -1,0 +1,1 @@
+../../check_monitor_liveness.py
