@@ -96,6 +96,7 @@ from twiceshy.kit import history as remembered
 from twiceshy.kit import options as opt
 from twiceshy.kit.check import Check
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
+from twiceshy.kit.stamps import Stamp
 from twiceshy.kit.units import duration, say_duration, say_size
 from twiceshy.kit.verdict import Finding, Measure, Report, label, safe
 
@@ -608,7 +609,7 @@ def applies() -> str:
     return "no endpoint is configured; give it URLs, --endpoints, --manifest or --puppet"
 
 
-def look(args: argparse.Namespace, now: Callable[[], remembered.Stamp]) -> Report:
+def look(args: argparse.Namespace, now: Callable[[], Stamp]) -> Report:
     """One run: everything asked at once, suspicious answers asked again, then judged."""
     manners = fetch.Manners(
         int(args.max_size),
@@ -794,7 +795,7 @@ def judged(
     answers: Answers,
     pasts: Mapping[str, Remembered],
     memory: Memory,
-    at: remembered.Stamp,
+    at: Stamp,
 ) -> Report:
     """All findings of a run, and everything of it put into the memory."""
     configs = list(dict.fromkeys(each.config for each in endpoints))
@@ -1286,7 +1287,7 @@ def options() -> argparse.ArgumentParser:
     return made
 
 
-def plan(args: argparse.Namespace, now: Callable[[], remembered.Stamp] = remembered.now) -> Check:
+def plan(args: argparse.Namespace, now: Callable[[], Stamp] = remembered.now) -> Check:
     """The check for a command line; `now` is the clock of the history."""
     if not args.parse and (args.require_key or args.version_key or args.canonical):
         raise CheckError("--require-key, --version-key and --canonical need --parse")

@@ -108,6 +108,7 @@ from twiceshy.kit import options as opt
 from twiceshy.kit.check import Check
 from twiceshy.kit.limits import Limit, judge
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, State, guarded
+from twiceshy.kit.stamps import Stamp
 from twiceshy.kit.verdict import Finding, Measure, Report, safe
 
 if TYPE_CHECKING:
@@ -646,7 +647,7 @@ def _like(text: str, glob: str) -> bool:
 
 def plan(
     args: argparse.Namespace,
-    clock: Callable[[], history.Stamp] = history.now,
+    clock: Callable[[], Stamp] = history.now,
 ) -> Check:
     """The check; `clock` tells the time of the look."""
 
@@ -701,7 +702,7 @@ def down_finding(server: str, address: str, error: EngineDown) -> Finding:
     return Finding(CRITICAL, text, next=following, code="engine-down")
 
 
-def look_at_containers(engine: Engine, args: argparse.Namespace, at: history.Stamp) -> Report:
+def look_at_containers(engine: Engine, args: argparse.Namespace, at: Stamp) -> Report:
     """One look at the containers of an engine, with what was remembered of it."""
     now = at.wall + engine.clock_offset
     rules = rules_of(args)
@@ -988,7 +989,7 @@ def measures_of(
     return measures
 
 
-def look_at_services(engine: Engine, args: argparse.Namespace, at: history.Stamp) -> Report:
+def look_at_services(engine: Engine, args: argparse.Namespace, at: Stamp) -> Report:
     """One look at the services of a swarm, through a manager."""
     now = at.wall + engine.clock_offset
     rules = rules_of(args)
@@ -1059,7 +1060,7 @@ def drill() -> Drill:
     return DRILL
 
 
-def picture(state_dir: Path | None, subject: str | None, at: history.Stamp) -> Timeline:
+def picture(state_dir: Path | None, subject: str | None, at: Stamp) -> Timeline:
     """What it remembers of a subject, for `twiceshy plot`."""
     from twiceshy.container_restarts import picture as drawn
 

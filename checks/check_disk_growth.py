@@ -61,8 +61,9 @@ from twiceshy.disk_growth.forecast import Outlook, Series
 from twiceshy.kit import deadline, history, limits, subprocesses, units, verdict
 from twiceshy.kit import options as opt
 from twiceshy.kit.check import Check
-from twiceshy.kit.history import History, Stamp
+from twiceshy.kit.history import History
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, State, guarded
+from twiceshy.kit.stamps import Stamp
 from twiceshy.kit.verdict import Finding, Measure, Report, label, safe
 
 if TYPE_CHECKING:

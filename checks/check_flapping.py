@@ -86,9 +86,10 @@ from twiceshy.flapping.supervisors.process import Process, Watch
 from twiceshy.kit import history, subprocesses, units, verdict
 from twiceshy.kit import options as opt
 from twiceshy.kit.check import Check
-from twiceshy.kit.history import History, Stamp
+from twiceshy.kit.history import History
 from twiceshy.kit.limits import Limit, judge
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
+from twiceshy.kit.stamps import Sample, Stamp
 from twiceshy.kit.verdict import Finding, Measure, Report, safe
 
 if TYPE_CHECKING:
@@ -1125,7 +1126,7 @@ def _missing(
     return findings
 
 
-def _forget(past: History, notes: Mapping[str, history.Sample], now: Stamp) -> None:
+def _forget(past: History, notes: Mapping[str, Sample], now: Stamp) -> None:
     """Drop what is remembered of other boots and of services that are gone for a month."""
     past.defer("DELETE FROM note WHERE boot <> ?", (now.boot,))
     for subject, note in notes.items():

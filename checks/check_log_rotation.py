@@ -52,8 +52,9 @@ from typing import TYPE_CHECKING, Any
 from twiceshy.kit import deadline, history, limits, units, verdict
 from twiceshy.kit import options as opt
 from twiceshy.kit.check import Check
-from twiceshy.kit.history import History, Stamp
+from twiceshy.kit.history import History
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
+from twiceshy.kit.stamps import Stamp
 from twiceshy.kit.verdict import Finding, Measure, Report, safe
 from twiceshy.log_rotation.logrotate import grammar
 from twiceshy.log_rotation.logrotate import plan as turn

@@ -70,6 +70,7 @@ from twiceshy.kit import deadline, history, units, verdict
 from twiceshy.kit import options as opt
 from twiceshy.kit.check import Check
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
+from twiceshy.kit.stamps import Stamp
 from twiceshy.kit.verdict import Finding, Measure, Report, safe
 from twiceshy.monitor_liveness.monitors import (
     KNOWN,
@@ -248,7 +249,7 @@ class Forgetful:
     def note(self, subject: str) -> Any:
         return None
 
-    def write_note(self, subject: str, value: Any, at: history.Stamp) -> None:
+    def write_note(self, subject: str, value: Any, at: Stamp) -> None:
         pass
 
     def save(self) -> Finding | None:
@@ -566,7 +567,7 @@ def understood(args: argparse.Namespace) -> argparse.Namespace:
 def plan(
     args: argparse.Namespace,
     *,
-    now: Callable[[], history.Stamp] = history.now,
+    now: Callable[[], Stamp] = history.now,
     table: Callable[[], Sequence[Process]] = processes.all_of_host,
     slept: Callable[[], float] = slept_seconds,
     pause: Callable[[float], None] = time.sleep,
@@ -616,7 +617,7 @@ def _wishes(args: argparse.Namespace) -> Wishes:
 def _report(
     args: argparse.Namespace,
     memory: history.History | Forgetful,
-    now: Callable[[], history.Stamp],
+    now: Callable[[], Stamp],
     table: Callable[[], Sequence[Process]],
     slept: float,
     pause: Callable[[float], None],
@@ -701,7 +702,7 @@ def _looked(
     clock: Callable[[], Clock],
     running: Sequence[Process],
     memory: history.History | Forgetful,
-    at: history.Stamp,
+    at: Stamp,
     place: str,
 ) -> list[Seen]:
     """A look at monitors, with what is remembered of them; and what is to be remembered.
@@ -740,7 +741,7 @@ def _gone(
     memory: history.History | Forgetful,
     targets: Sequence[Target],
     clock: Clock,
-    at: history.Stamp,
+    at: Stamp,
     table: Callable[[], Sequence[Process]],
     wait_for_second_look: Callable[[], None],
 ) -> list[Seen]:

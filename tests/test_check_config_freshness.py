@@ -25,8 +25,9 @@ from twiceshy.config_freshness.memory import Chronicle, Remembered, Served, Take
 from twiceshy.kit import options as opt
 from twiceshy.kit import verdict
 from twiceshy.kit.check import Check
-from twiceshy.kit.history import History, Stamp
+from twiceshy.kit.history import History
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
+from twiceshy.kit.stamps import Stamp
 
 SCRIPT = ROOT / "checks" / "check_config_freshness.py"
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0

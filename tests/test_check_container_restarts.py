@@ -30,8 +30,8 @@ from twiceshy.container_restarts import program as check
 from twiceshy.container_restarts.engine import EngineDown, NotLetIn, quiet_ssh
 from twiceshy.container_restarts.restarts import Restarts, quick_deaths_in_a_row, within
 from twiceshy.kit.check import Check
-from twiceshy.kit.history import Stamp
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING
+from twiceshy.kit.stamps import Stamp
 
 SCRIPT = ROOT / "checks" / "check_container_restarts.py"
 NOW = 1_795_255_000.0

@@ -16,7 +16,7 @@ from contract import Case
 from sides.disks import GIB, Disks, Watch
 from twiceshy.disk_growth import program as growth
 from twiceshy.kit import history, options, subprocesses
-from twiceshy.kit.history import Stamp
+from twiceshy.kit.stamps import Stamp
 
 
 def contract_case(tmp_path: Path) -> Case:

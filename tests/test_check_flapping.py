@@ -34,9 +34,9 @@ from twiceshy.flapping.supervisors import (
     running_here,
 )
 from twiceshy.kit.check import Check
-from twiceshy.kit.history import Stamp
 from twiceshy.kit.limits import Limit
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
+from twiceshy.kit.stamps import Stamp
 from twiceshy.kit.verdict import Finding
 
 BOOT = "b0"

@@ -21,8 +21,8 @@ from conftest import ROOT
 from contract import Case
 from sides.monitors import process, talker, website
 from twiceshy.kit.check import Check
-from twiceshy.kit.history import Stamp
 from twiceshy.kit.plugin import CRITICAL, OK, WARNING, CheckError
+from twiceshy.kit.stamps import Stamp
 from twiceshy.monitor_liveness import program as check
 from twiceshy.monitor_liveness.monitors import Clock, Organ, Seen, Target, contact, zabbix
 from twiceshy.monitor_liveness.monitors.processes import Process

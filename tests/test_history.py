@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from twiceshy.kit import history
-from twiceshy.kit.history import History, Sample, Stamp, seconds_between
+from twiceshy.kit.history import History
 from twiceshy.kit.plugin import UNKNOWN
+from twiceshy.kit.stamps import Sample, Stamp, seconds_between
 
 CHECKS = str(Path(__file__).parent.parent / "checks")
 NOON = Stamp("boot-1", 1000.0, 50000.0)

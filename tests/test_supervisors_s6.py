@@ -21,7 +21,7 @@ from twiceshy.flapping.supervisors import (
     Place,
     s6,
 )
-from twiceshy.kit.history import Stamp
+from twiceshy.kit.stamps import Stamp
 
 DATA = Path(__file__).parent / "data/flapping"
 BASE = 0x400000006B016CBB

@@ -27,8 +27,8 @@ from twiceshy.flapping.supervisors import (
 )
 from twiceshy.flapping.supervisors.process import Process
 from twiceshy.kit import subprocesses
-from twiceshy.kit.history import Stamp
 from twiceshy.kit.plugin import CheckError
+from twiceshy.kit.stamps import Stamp
 
 DATA = Path(__file__).parent / "data" / "flapping"
 NOW_US = int(re.search(r"at (\d+) us", (DATA / "README").read_text())[1])  # type: ignore[index]

@@ -18,8 +18,9 @@ from twiceshy.command.main import COMMANDS
 from twiceshy.command.rounds import Perfdatum, Visit
 from twiceshy.kit import history
 from twiceshy.kit.plugin import OK, WARNING
+from twiceshy.kit.stamps import Stamp
 
-AT = history.Stamp("boot", 1000.0, 1_800_000_000.0)
+AT = Stamp("boot", 1000.0, 1_800_000_000.0)
 
 
 def twiceshy(*args: str) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,7 @@ from conftest import ROOT, run_script
 from twiceshy.disk_growth import program as growth
 from twiceshy.kit import history
 from twiceshy.kit.check import Check
-from twiceshy.kit.history import Stamp
+from twiceshy.kit.stamps import Stamp
 
 pytestmark = pytest.mark.live
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twiceshy.disk_growth.program import Culprits, Found, Mount, Place, options, plan
 from twiceshy.kit.check import Check
-from twiceshy.kit.history import Stamp
+from twiceshy.kit.stamps import Stamp
 
 GIB = 1024.0**3
 

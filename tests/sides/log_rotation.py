@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from twiceshy.kit.history import Stamp
+from twiceshy.kit.stamps import Stamp
 from twiceshy.log_rotation import program as check_log_rotation
 
 MAIN = "weekly\nrotate 4\ncreate\ninclude {etc}/logrotate.d\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twiceshy.kit.history import Stamp
+from twiceshy.kit.stamps import Stamp
 
 BOOT = "11111111-2222-3333-4444-555555555555"
 UPTIME = 100_000.0

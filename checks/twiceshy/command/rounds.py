@@ -29,6 +29,7 @@ from twiceshy.command.roster import Entry
 from twiceshy.kit import deadline, history, options, units, verdict
 from twiceshy.kit.limits import plain
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError, State, guarded
+from twiceshy.kit.stamps import seconds_between
 
 STATE_OF_STATUS = {0: OK, 1: WARNING, 2: CRITICAL, 3: UNKNOWN}
 
@@ -489,7 +490,7 @@ def _note_news(found: Sequence[Visit]) -> bool:
     with history.History.open("rounds") as kept:
         before = dict(kept.notes()).get("told")
         states = before.value if before else None
-        silent = history.seconds_between(before.at, at) if before else 0.0
+        silent = seconds_between(before.at, at) if before else 0.0
         news = is_news(found, states, silent)
         if news or before is None:
             now = {visit.name: str(visit.state) for visit in found if visit.state is not None}

@@ -10,6 +10,7 @@ from typing import Any
 
 from twiceshy.config_freshness import digests, documents
 from twiceshy.kit import history as remembered
+from twiceshy.kit.stamps import Stamp, seconds_between
 from twiceshy.kit.verdict import safe
 
 # An endpoint that no run asks about was renamed or switched off, or its check runs once a quarter.
@@ -140,7 +141,7 @@ def names_of(seen: Served) -> tuple[str, ...]:
 class Memory:
     """The history of this check, in ages instead of stamps."""
 
-    def __init__(self, history: remembered.History, now: remembered.Stamp) -> None:
+    def __init__(self, history: remembered.History, now: Stamp) -> None:
         self._history = history
         self._now = now
         self._notes = dict(history.notes())
@@ -154,7 +155,7 @@ class Memory:
     def _age(self, stamp: Any) -> float | None:
         if not isinstance(stamp, list) or len(stamp) != 3:
             return None
-        return remembered.seconds_between(remembered.Stamp(*stamp), self._now)
+        return seconds_between(Stamp(*stamp), self._now)
 
     def _stamp(self) -> list[Any]:
         return [self._now.boot, self._now.uptime, self._now.wall]
@@ -171,14 +172,14 @@ class Memory:
             note.get("left_key", ""),
             tuple((sha256, etag) for sha256, etag in note.get("etags", ())),
             note.get("version", ""),
-            tuple(remembered.seconds_between(each.at, self._now) for each in changes),
+            tuple(seconds_between(each.at, self._now) for each in changes),
         )
 
     def chronicle(self, config: str) -> Chronicle:
         note = self._note(f"config {config}")
         if not note:
             return Chronicle()
-        ages = remembered.seconds_between
+        ages = seconds_between
         seen: dict[str, Version] = {}
         for sample in self._history.samples(f"versions {config}"):
             key, names = sample.value
@@ -274,7 +275,7 @@ class Memory:
         stamp = self._stamp()
         unasked = []
         for subject, sample in self._notes.items():
-            age = remembered.seconds_between(sample.at, self._now)
+            age = seconds_between(sample.at, self._now)
             if subject not in self._asked:
                 unasked.append((age, subject))
             elif age > ASKED_SECONDS:

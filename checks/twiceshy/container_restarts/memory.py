@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from twiceshy.container_restarts.formats import Container, Group, Service, Task
 from twiceshy.container_restarts.restarts import Past, Restarts
 from twiceshy.kit import history
+from twiceshy.kit.stamps import Stamp, seconds_between
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS container (
@@ -28,7 +29,7 @@ CREATE TABLE IF NOT EXISTS restart (
 class Memory:
     """What was remembered of one engine, and what is to be."""
 
-    def __init__(self, kept: history.History, engine: str, at: history.Stamp) -> None:
+    def __init__(self, kept: history.History, engine: str, at: Stamp) -> None:
         self._kept = kept
         self._engine = engine
         self._at = at
@@ -42,11 +43,11 @@ class Memory:
             " uptime, wall FROM container WHERE engine = ?",
             (self._engine,),
         ):
-            looked = history.Stamp(*row[17:20])
+            looked = Stamp(*row[17:20])
             found[row[0]] = Past(
                 row[0], Group(row[1], row[2], row[3], bool(row[4])), row[5], row[6], row[7],
                 row[8], row[9], row[10], row[11], row[12], row[13], row[14], row[15], row[16],
-                ago=history.seconds_between(looked, self._at),
+                ago=seconds_between(looked, self._at),
                 new_boot=looked.boot != self._at.boot and self._engine.startswith("unix:"),
             )  # fmt: skip
         return found
@@ -56,7 +57,7 @@ class Memory:
         return [
             Restarts(
                 Group(row[0], row[1], row[2], bool(row[3])), row[4], row[5], row[6], row[7],
-                history.seconds_between(history.Stamp(*row[12:15]), self._at), row[8], row[9],
+                seconds_between(Stamp(*row[12:15]), self._at), row[8], row[9],
                 bool(row[10]), bool(row[11]),
             )
             for row in self._kept.sql.execute(
@@ -112,7 +113,7 @@ class Memory:
         largest = window
         for subject, sample in self._kept.notes():
             if subject.startswith(f"window {self._engine} "):
-                if history.seconds_between(sample.at, self._at) < 86400:
+                if seconds_between(sample.at, self._at) < 86400:
                     largest = max(largest, float(sample.value))
                 else:
                     self._kept.forget(subject)
@@ -132,7 +133,7 @@ def below_for(
     engine: str,
     service: Service,
     tasks: Sequence[Task],
-    at: history.Stamp,
+    at: Stamp,
     now: float,
 ) -> float:
     """Seconds for which a service has run fewer tasks than desired, as far as is known.
@@ -145,7 +146,7 @@ def below_for(
         return 0.0
     note = kept.note(subject)
     if note is not None:
-        return history.seconds_between(history.Stamp(*note), at)
+        return seconds_between(Stamp(*note), at)
     waiting = [
         now - task.created
         for task in tasks

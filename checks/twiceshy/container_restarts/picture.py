@@ -6,8 +6,9 @@ import sqlite3
 from pathlib import Path
 
 from twiceshy.kit.figures import Event, Timeline, chosen
-from twiceshy.kit.history import History, Stamp, seconds_between
+from twiceshy.kit.history import History
 from twiceshy.kit.plugin import CheckError
+from twiceshy.kit.stamps import Stamp, seconds_between
 
 
 def picture(state_dir: Path | None, wanted: str | None, at: Stamp) -> Timeline:

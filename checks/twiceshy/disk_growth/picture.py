@@ -12,7 +12,8 @@ from twiceshy.disk_growth import forecast
 from twiceshy.disk_growth import program as check
 from twiceshy.kit import units
 from twiceshy.kit.figures import Curve, Span, chosen
-from twiceshy.kit.history import History, Stamp
+from twiceshy.kit.history import History
+from twiceshy.kit.stamps import Stamp
 
 
 def picture(state_dir: Path | None, wanted: str | None, at: Stamp) -> Curve:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from twiceshy.flapping import program as check
 from twiceshy.kit.figures import Event, Timeline, chosen
-from twiceshy.kit.history import History, Stamp
+from twiceshy.kit.history import History
+from twiceshy.kit.stamps import Stamp
 
 
 def picture(state_dir: Path | None, wanted: str | None, at: Stamp) -> Timeline:

@@ -19,13 +19,13 @@ import sqlite3
 import stat
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from twiceshy.kit import units
 from twiceshy.kit.plugin import UNKNOWN, CheckError
+from twiceshy.kit.stamps import Sample, Stamp
 from twiceshy.kit.verdict import Finding, safe
 
 PACKAGE_DIR = Path("/var/lib/twiceshy")
@@ -44,36 +44,11 @@ CREATE TABLE IF NOT EXISTS note (
 """
 
 
-@dataclass(frozen=True)
-class Stamp:
-    """An instant: boot id, seconds of the boot-time clock, seconds of the wall clock (Unix)."""
-
-    boot: str
-    uptime: float
-    wall: float
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What was seen of a subject at an instant; the value is whatever JSON can hold."""
-
-    at: Stamp
-    value: Any
-
-
 def now() -> Stamp:
     """This instant. Reads the clocks and /proc/sys/kernel/random/boot_id (random(4))."""
     with open("/proc/sys/kernel/random/boot_id") as boot_id:
         boot = boot_id.read().strip()
     return Stamp(boot, time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
-
-
-def seconds_between(earlier: Stamp, later: Stamp) -> float:
-    """Seconds from one stamp to another, never negative: by uptime within a boot, else by wall."""
-    if earlier.boot == later.boot:
-        return max(0.0, later.uptime - earlier.uptime)
-    # At least the new boot's uptime has passed, whatever the wall clock was set to meanwhile.
-    return max(later.uptime, later.wall - earlier.wall)
 
 
 class History:

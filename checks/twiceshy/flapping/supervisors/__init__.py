@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from twiceshy.flapping.supervisors.process import Process
-    from twiceshy.kit.history import Stamp
+    from twiceshy.kit.stamps import Stamp
 
 UP = "up"
 DOWN = "down"

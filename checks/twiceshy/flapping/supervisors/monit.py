@@ -44,7 +44,7 @@ from twiceshy.flapping.supervisors.process import Process
 from twiceshy.kit import deadline
 
 if TYPE_CHECKING:
-    from twiceshy.kit.history import Stamp
+    from twiceshy.kit.stamps import Stamp
 
 NAME = "monit"
 PROCESS = "3"  # <service type="3">

@@ -35,7 +35,7 @@ from twiceshy.flapping.supervisors.process import Process
 from twiceshy.kit import deadline, subprocesses
 
 if TYPE_CHECKING:
-    from twiceshy.kit.history import Stamp
+    from twiceshy.kit.stamps import Stamp
 
 NAME = "perp"
 BASE = "/etc/perp"

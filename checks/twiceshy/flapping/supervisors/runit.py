@@ -30,7 +30,7 @@ from twiceshy.flapping.supervisors.process import Process
 from twiceshy.flapping.supervisors.servicedir import Kept, Programs, Seen
 
 if TYPE_CHECKING:
-    from twiceshy.kit.history import Stamp
+    from twiceshy.kit.stamps import Stamp
 
 NAME = "runit"
 

@@ -31,7 +31,7 @@ from twiceshy.flapping.supervisors.process import Process
 from twiceshy.kit import deadline
 
 if TYPE_CHECKING:
-    from twiceshy.kit.history import Stamp
+    from twiceshy.kit.stamps import Stamp
 
 Status = TypeVar("Status")
 

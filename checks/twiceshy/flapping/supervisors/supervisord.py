@@ -48,7 +48,7 @@ from twiceshy.flapping.supervisors.process import Process
 from twiceshy.kit import deadline
 
 if TYPE_CHECKING:
-    from twiceshy.kit.history import Stamp
+    from twiceshy.kit.stamps import Stamp
 
 NAME = "supervisord"
 LOG_BYTES = 131072

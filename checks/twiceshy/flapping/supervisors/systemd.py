@@ -48,7 +48,7 @@ from twiceshy.kit import deadline, subprocesses
 from twiceshy.kit.plugin import CheckError
 
 if TYPE_CHECKING:
-    from twiceshy.kit.history import Stamp
+    from twiceshy.kit.stamps import Stamp
 
 NAME = "systemd"
 SUFFIX = ".service"
