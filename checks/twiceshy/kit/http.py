@@ -1,15 +1,15 @@
 """Asking over HTTP: one interface for every check, and one tree of errors.
 
-    HttpError            nothing usable came back; `code` says in which way, the text says it
-    ├── Refused          nobody listens there
-    ├── Unreachable      no such name, no route, no such socket
-    ├── NotAllowed       this user may not open the socket, or read the CA or key file
-    ├── TimedOut         connected or not, the whole answer was not there in time
-    ├── Untrusted        TLS failed: certificate expired, unknown CA, another name
-    ├── Closed           the other side hung up before the answer was whole
-    ├── Malformed        what came is no HTTP
-    │   └── TooLarge     more bytes than the caller wants to hold
-    └── Rejected         the server wants another login (401) or does not allow it (403)
+HttpError            nothing usable came back; `code` says in which way, the text says it
+├── Refused          nobody listens there
+├── Unreachable      no such name, no route, no such socket
+├── NotAllowed       this user may not open the socket, or read the CA or key file
+├── TimedOut         connected or not, the whole answer was not there in time
+├── Untrusted        TLS failed: certificate expired, unknown CA, another name
+├── Closed           the other side hung up before the answer was whole
+├── Malformed        what came is no HTTP
+│   └── TooLarge     more bytes than the caller wants to hold
+└── Rejected         the server wants another login (401) or does not allow it (403)
 """
 
 from __future__ import annotations

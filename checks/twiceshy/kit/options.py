@@ -132,10 +132,10 @@ def add_learning(to: argparse._ActionsContainer) -> None:
     to.add_argument(
         "--learning",
         type=learning_state,
-        default="unknown",
+        default="ok",
         metavar="STATE",
-        help="state while there is too little history: unknown, or ok for roll-outs "
-        "(default: unknown)",
+        help="state while there is too little history to judge by: ok, or unknown for those who "
+        "want to see it (default: ok)",
     )
 
 

@@ -120,3 +120,8 @@ def say_number(value: float) -> str:
     """A number with at most one decimal and no needless zero: "3", "2.5", "1200"."""
     text = f"{value:.1f}"
     return text[:-2] if text.endswith(".0") else text
+
+
+def count(number: float, noun: str, plural: str = "") -> str:
+    """A number with its noun: "1 log", "2 logs", "0 processes" (with `plural` "processes")."""
+    return f"{say_number(number)} {noun if number == 1 else plural or noun + 's'}"

@@ -81,12 +81,13 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: -SEVERITY.index(finding.state))
 
 
-def learning(have_seconds: float, need_seconds: float, state: State = UNKNOWN) -> Finding:
-    """The finding of a check that has not seen enough yet; `--learning ok` passes OK."""
+def learning(have_seconds: float, need_seconds: float, state: State = OK) -> Finding:
+    """The finding of a check that has not seen enough yet, in the state of --learning."""
     return Finding(
         state,
         f"still learning: {units.say_duration(have_seconds)} of history, "
         f"{units.say_duration(need_seconds)} needed",
+        code="learning",
     )
 
 
