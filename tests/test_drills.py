@@ -16,14 +16,15 @@ from conftest import CHECKS, ROOT
 from twiceshy.command import drill as drills
 from twiceshy.command import roster
 from twiceshy.command.roster import Entry
-from twiceshy.kit import drill as stage
-from twiceshy.kit.drill import Cannot, Failed, Play, Sandbox
+from twiceshy.kit.drill import MARK, Cannot, Drill, Failed, Play, Sandbox
 from twiceshy.kit.plugin import CRITICAL, OK
 
 LAMP = '''"""Is the lamp lit?"""
 import sys
 from pathlib import Path
 from twiceshy.kit import options as opt, verdict
+from twiceshy.kit.check import Check
+from twiceshy.kit.drill import Drill, Play
 from twiceshy.kit.plugin import CRITICAL, guarded
 def options():
     made = opt.parser("lamp", __doc__)
@@ -35,16 +36,6 @@ def plan(args):
             return verdict.Report(summary="the lamp is lit")
         return verdict.Report([verdict.Finding(CRITICAL, "the lamp is out", next="light it")])
     return Check("lamp", look)
-@guarded
-def main():
-    plan(options().parse_args()).main()
-if __name__ == "__main__":
-    main()
-'''
-
-DRILL = """
-from twiceshy.kit.drill import Play
-OUTAGE = "the lamp goes out"
 def stage(box):
     lamp = box.write("lamp", "lit")
     box.start("sleep", "1000")
@@ -52,7 +43,14 @@ def stage(box):
     box.start("sh", "-c", "setsid sleep 1001 & setsid sleep 1002 &")
     return Play([str(lamp)], "blown out", lamp.unlink, "lit", lambda: lamp.write_text("lit"),
                 every_seconds=0.05, patience_seconds=5)
-"""
+def drill():
+    return Drill("the lamp goes out", stage)
+@guarded
+def main():
+    plan(options().parse_args()).main()
+if __name__ == "__main__":
+    main()
+'''
 
 
 @pytest.fixture
@@ -76,16 +74,16 @@ def play_of(box: Sandbox, **more: object) -> Play:
 def test_a_play_goes_green_red_green(lamp: Entry) -> None:
     with Sandbox() as box:
         play = play_of(box)
-        assert stage.until([OK], lamp, play, box, "health")[0].text == "the lamp is lit"
+        assert drills.until([OK], lamp, play, box, "health")[0].text == "the lamp is lit"
         play.break_it()
-        assert stage.until([CRITICAL], lamp, play, box, "the fault")[0].long == ("Next: light it",)
+        assert drills.until([CRITICAL], lamp, play, box, "the fault")[0].long == ("Next: light it",)
         play.mend_it()
-        assert stage.until([OK], lamp, play, box, "the remedy")[1] < 5
+        assert drills.until([OK], lamp, play, box, "the remedy")[1] < 5
 
 
 def test_a_check_that_does_not_turn_red_fails_the_drill(lamp: Entry) -> None:
     with Sandbox() as box, pytest.raises(Failed, match="the fault did not turn it critical"):
-        stage.until([CRITICAL], lamp, play_of(box), box, "the fault")
+        drills.until([CRITICAL], lamp, play_of(box), box, "the fault")
 
 
 def processes_of(mark: str) -> list[int]:
@@ -96,7 +94,7 @@ def processes_of(mark: str) -> list[int]:
             environment = (process / "environ").read_bytes()
         except OSError:
             continue
-        if f"{stage.MARK}={mark}".encode() in environment:
+        if f"{MARK}={mark}".encode() in environment:
             found.append(int(process.name))
     return found
 
@@ -121,11 +119,9 @@ def test_a_sandbox_is_cleared_when_something_breaks(lamp: Entry) -> None:
 
 def run_in_child(tmp_path: Path) -> subprocess.Popen[str]:
     """The drill of the lamp as a process, which prints as it goes."""
-    (tmp_path / "lampdrill.py").write_text(DRILL)
     code = (
         "import sys, tempfile; tempfile.tempdir = sys.argv[1]\n"
-        "import lampdrill, twiceshy.command.drill as d; from twiceshy.command.roster import Entry\n"
-        "sys.modules['twiceshy.command.drill.lamp'] = lampdrill\n"
+        "import twiceshy.command.drill as d; from twiceshy.command.roster import Entry\n"
         "try: d.given(Entry('lamp', 'check_lamp'), float(sys.argv[2]))\n"
         "except KeyboardInterrupt: sys.exit(130)\n"
     )
@@ -162,7 +158,7 @@ def test_what_a_killed_drill_has_left_is_swept_by_the_next(lamp: Entry, tmp_path
     drill.kill()
     drill.wait()
     assert sandbox.exists()
-    assert stage.sweep() == [str(sandbox)]
+    assert drills.sweep() == [str(sandbox)]
     ends = time.monotonic() + 5
     while processes_of(str(sandbox)) and time.monotonic() < ends:
         time.sleep(0.05)
@@ -172,30 +168,25 @@ def test_what_a_killed_drill_has_left_is_swept_by_the_next(lamp: Entry, tmp_path
 
 def test_sweeping_leaves_a_running_drill_alone(lamp: Entry) -> None:
     with Sandbox() as box:
-        assert stage.sweep() == []
+        assert drills.sweep() == []
         assert box.directory.exists()
 
 
 def test_what_a_drill_cannot_have_is_said(
     lamp: Entry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = type(sys)("twiceshy.command.drill.lamp")
-    module.OUTAGE = "the lamp goes out"  # type: ignore[attr-defined]
-
     def cannot(box: Sandbox) -> Play:
         raise Cannot("no lamp here: apt install lamp")
 
-    module.stage = cannot  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "twiceshy.command.drill.lamp", module)
+    module = roster.load(lamp)
+    monkeypatch.setattr(module, "drill", lambda: Drill("the lamp goes out", cannot))
     assert drills.given(lamp).missing == "no lamp here: apt install lamp"
     assert "left out: no lamp here" in capsys.readouterr().out
 
 
-def test_every_check_has_a_drill() -> None:
-    names = {check.stem[len("check_") :] for check in CHECKS}
-    assert names <= set(drills.DRILLS)
-    files = {file.stem for file in (ROOT / "checks/twiceshy/drills").glob("*.py")}
-    assert set(drills.DRILLS) == files - {"__init__", "stage"}
+def test_every_check_of_ours_has_a_drill() -> None:
+    names = sorted(check.stem[len("check_") :] for check in CHECKS)
+    assert [entry.name for entry in roster.with_part([], "drill", "drill")] == names
 
 
 def test_an_unknown_drill_is_a_usage_error() -> None:
@@ -205,5 +196,5 @@ def test_an_unknown_drill_is_a_usage_error() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 3
-    assert "there is no drill for 'nosuch'" in ran.stderr
+    assert "there is no check 'nosuch'" in ran.stderr
     assert roster.GROUP == "twiceshy.checks"

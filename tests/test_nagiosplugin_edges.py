@@ -35,6 +35,7 @@ def script(body: str, *args: str, timeout: float = 20) -> subprocess.CompletedPr
     program = """
 import sys, time, os
 from twiceshy.kit import deadline, options as opt, verdict
+from twiceshy.kit.check import Check
 from twiceshy.kit.plugin import CRITICAL, OK, CheckError, guarded, require
 def look():
 {body}

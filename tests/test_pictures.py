@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from twiceshy.command import plot as pictures
 from twiceshy.command import roster
-from twiceshy.command.plot import Curve, Event, Span, Timeline
 from twiceshy.command.plot import terminal as charts
 from twiceshy.kit import history
+from twiceshy.kit.figures import Curve, Event, Span, Timeline
 from twiceshy.kit.plugin import CheckError
 
 HOUR = 3600.0
@@ -122,12 +121,12 @@ def test_the_disk_check_s_own_history_is_drawn(tmp_path: Path) -> None:
             )
         book.defer("INSERT INTO filesystem VALUES ('k', '/no/such/place', ?)", (at.wall,))
         assert book.save() is None
-    drawn = pictures.of_disk(check, tmp_path, None, at)
+    drawn = roster.load(known("disk_growth")).picture(tmp_path, None, at)
     assert drawn.title == "/no/such/place: bytes used"
     assert drawn.points[-1][1] == 35 * GIB
     assert {span.words.partition(":")[0] for span in drawn.spans} >= {"1h", "2h", "4h"}
     with pytest.raises(CheckError, match="there are: /no/such/place"):
-        pictures.of_disk(check, tmp_path, "/home", at)
+        roster.load(known("disk_growth")).picture(tmp_path, "/home", at)
 
 
 def test_the_flapping_check_s_own_history_is_drawn(tmp_path: Path) -> None:
@@ -138,7 +137,7 @@ def test_the_flapping_check_s_own_history_is_drawn(tmp_path: Path) -> None:
     with history.History.open("flapping", tmp_path) as book:
         book.write_note("runit:rsyslog", memory.as_note(), at)
         assert book.save() is None
-    drawn = pictures.of_flapping(check, tmp_path, "rsyslog", at)
+    drawn = roster.load(known("flapping")).picture(tmp_path, "rsyslog", at)
     assert [(event.count, event.words) for event in drawn.events] == [(5, "4 crashed, 1 by hand")]
 
 
@@ -153,11 +152,10 @@ def test_the_container_check_s_own_history_is_drawn(tmp_path: Path) -> None:
         row = [values.get(column, 0) for column in columns]
         book.defer(f"INSERT INTO restart VALUES ({','.join('?' * len(row))})", row)
         assert book.save() is None
-    drawn = pictures.of_containers(check, tmp_path, "web", at)
+    drawn = roster.load(known("container_restarts")).picture(tmp_path, "web", at)
     assert [(event.count, event.words) for event in drawn.events] == [(7, "7 by policy, exit 1")]
 
 
 def test_what_remembers_nothing_yet_says_so(tmp_path: Path) -> None:
-    check = roster.load(known("flapping"))
     with pytest.raises(CheckError, match="remembers nothing yet"):
-        pictures.of_flapping(check, tmp_path, None, history.now())
+        roster.load(known("flapping")).picture(tmp_path, None, history.now())

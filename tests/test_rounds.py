@@ -20,6 +20,7 @@ from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
 CHECK = '''"""Is the {name} well?"""
 import os, signal, sys, time
 from twiceshy.kit import options as opt, verdict
+from twiceshy.kit.check import Check
 from twiceshy.kit.limits import Limit
 from twiceshy.kit.plugin import OK, WARNING, CRITICAL, UNKNOWN, guarded
 {top}

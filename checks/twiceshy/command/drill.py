@@ -77,7 +77,7 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Give the drills one after the other; 0 if none failed and at least one was given."""
-    entries = _with_a_drill(args.checks)
+    entries = roster.with_part([] if "all" in args.checks else args.checks, "drill", "drill")
     for left in sweep():
         print(f"cleared {left}, which a killed drill had left")
     outcomes = []
@@ -89,20 +89,6 @@ def run(args: argparse.Namespace) -> int:
     if any(outcome.failure for outcome in outcomes):
         return 2
     return 0 if any(outcome.red_seconds is not None for outcome in outcomes) else UNKNOWN_STATUS
-
-
-def _with_a_drill(names: list[str]) -> list[Entry]:
-    """The checks of these names; CheckError for one that has no drill."""
-    if "all" in names:
-        return [entry for entry in roster.found() if roster.has(entry, "drill")]
-    entries = roster.chosen(names)
-    for entry in entries:
-        if not roster.has(entry, "drill"):
-            able = [one.name for one in roster.found() if roster.has(one, "drill")]
-            raise CheckError(
-                f"check_{entry.name} has no drill; these have one: {', '.join(able) or 'none'}"
-            )
-    return entries
 
 
 def given(entry: Entry, notify_seconds: float | None = None) -> Outcome:

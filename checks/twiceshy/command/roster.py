@@ -110,12 +110,28 @@ def load(entry: Entry) -> ModuleType:
     return importlib.import_module(entry.module)
 
 
-def has(entry: Entry, part: str) -> bool:
-    """Whether a check can be loaded and has this optional function (`drill`, `picture`)."""
-    try:
-        return hasattr(load(entry), part)
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever a stranger's check does on import
-        return False
+def with_part(names: list[str], part: str, called: str) -> list[Entry]:
+    """The checks of these names, or all without names, that have an optional part.
+
+    CheckError for one that is named and has none, with those that do. `called`: what to call the
+    part in a sentence.
+    """
+    declarations, reasons = declare(found())
+    able = [one.name for one in declarations if part in one.parts]
+    if not names:
+        return chosen(able) if able else []
+    entries = chosen(names)
+    for entry in entries:
+        if entry.name not in able:
+            why = (
+                reasons.get(entry.name, "")
+                if entry.name not in {one.name for one in declarations}
+                else f"has no {called}"
+            )
+            raise CheckError(
+                f"check_{entry.name} {why}; these checks have one: {', '.join(able) or 'none'}"
+            )
+    return entries
 
 
 def why_not(check: ModuleType) -> str:

@@ -13,6 +13,10 @@ from types import ModuleType
 
 from twiceshy.kit import units
 
+# What a check may have besides options(), plan() and main(): why it has nothing to do on a host,
+# its outage to practise, a picture of its history.
+OPTIONAL_PARTS = ("applies", "drill", "picture")
+
 
 @dataclass(frozen=True)
 class Option:
@@ -46,7 +50,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Declaration:
-    """A check: its names, the question it answers, its manual, its options, how often to ask."""
+    """A check: its names, the question it answers, its manual, its options, how often to ask.
+
+    `parts`: those of the functions that a check may do without which it has.
+    """
 
     name: str
     program: str
@@ -55,6 +62,7 @@ class Declaration:
     usage: str
     options: tuple[Option, ...]
     every_seconds: int
+    parts: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -81,6 +89,7 @@ def declared(name: str, check: ModuleType, program: str = "") -> Declaration:
         usage=" ".join(parser.format_usage().split()),
         options=read(parser),
         every_seconds=int(units.duration(getattr(check, "EVERY", "1m"))),
+        parts=tuple(part for part in OPTIONAL_PARTS if hasattr(check, part)),
     )
 
 

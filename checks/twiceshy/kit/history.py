@@ -321,12 +321,16 @@ def refuse_foreign(path: Path) -> None:
         )
 
 
+# https://sqlite.org/rescode.html; the extended code's lowest byte is the primary one.
+_SQLITE_READONLY, _SQLITE_BUSY, _SQLITE_LOCKED, _SQLITE_FULL = 8, 5, 6, 13
+
+
 def _plainly(error: sqlite3.Error) -> str:
-    words = str(error)
-    if "readonly" in words:
-        return "the file or its directory is read-only"
-    if "locked" in words:
-        return f"another run has held it for {units.say_duration(BUSY_SECONDS)}"
-    if "full" in words:
-        return "no space left on its filesystem"
-    return words
+    """What went wrong, by SQLite's result code (Python 3.11 on), else in SQLite's own words."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return {
+        _SQLITE_READONLY: "the file or its directory is read-only",
+        _SQLITE_BUSY: f"another run has held it for {units.say_duration(BUSY_SECONDS)}",
+        _SQLITE_LOCKED: f"another run has held it for {units.say_duration(BUSY_SECONDS)}",
+        _SQLITE_FULL: "no space left on its filesystem",
+    }.get(code, str(error))

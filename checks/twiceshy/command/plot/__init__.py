@@ -14,7 +14,6 @@ from pathlib import Path
 from twiceshy.command import roster
 from twiceshy.kit import history, options
 from twiceshy.kit.figures import Curve
-from twiceshy.kit.plugin import CheckError
 
 
 def add_arguments(to: argparse.ArgumentParser) -> None:
@@ -38,15 +37,8 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw."""
-    (entry,) = roster.chosen([args.check])
-    picture = getattr(roster.load(entry), "picture", None)
-    if picture is None:
-        drawing = [one.name for one in roster.found() if roster.has(one, "picture")]
-        raise CheckError(
-            f"check_{entry.name} has no picture of its history; these have one: "
-            f"{', '.join(drawing) or 'none'}"
-        )
-    figure = picture(args.state_dir, args.subject, history.now())
+    (entry,) = roster.with_part([args.check], "picture", "picture of its history")
+    figure = roster.load(entry).picture(args.state_dir, args.subject, history.now())
     if args.output is None:
         from twiceshy.command.plot import terminal
 
