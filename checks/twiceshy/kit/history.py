@@ -321,16 +321,24 @@ def refuse_foreign(path: Path) -> None:
         )
 
 
-# https://sqlite.org/rescode.html; the extended code's lowest byte is the primary one.
-_SQLITE_READONLY, _SQLITE_BUSY, _SQLITE_LOCKED, _SQLITE_FULL = 8, 5, 6, 13
+# Result codes (https://sqlite.org/rescode.html) and, for Python before 3.11, which does not give
+# them, the fixed text that SQLite has for each (sqlite3ErrStr in main.c).
+_READ_ONLY = "the file or its directory is read-only"
+_HELD = f"another run has held it for {units.say_duration(BUSY_SECONDS)}"
+_FULL = "no space left on its filesystem"
+_PLAINLY: dict[object, str] = {
+    5: _HELD,
+    6: _HELD,
+    8: _READ_ONLY,
+    13: _FULL,
+    "database is locked": _HELD,
+    "database table is locked": _HELD,
+    "attempt to write a readonly database": _READ_ONLY,
+    "database or disk is full": _FULL,
+}
 
 
 def _plainly(error: sqlite3.Error) -> str:
-    """What went wrong, by SQLite's result code (Python 3.11 on), else in SQLite's own words."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return {
-        _SQLITE_READONLY: "the file or its directory is read-only",
-        _SQLITE_BUSY: f"another run has held it for {units.say_duration(BUSY_SECONDS)}",
-        _SQLITE_LOCKED: f"another run has held it for {units.say_duration(BUSY_SECONDS)}",
-        _SQLITE_FULL: "no space left on its filesystem",
-    }.get(code, str(error))
+    """What went wrong, in the words of an operator where we have some."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the lowest byte is the primary code
+    return _PLAINLY.get(code) or _PLAINLY.get(str(error)) or str(error)
