@@ -32,8 +32,8 @@ PURE_KIT = {"verdict", "limits", "units", "stamps", "plugin", "figures"}
 # Words that say nothing from outside: each may stand for one thing at most.
 VAGUE = {
     "Answer", "Asked", "Entry", "Found", "Item", "Judged", "Known", "Line", "Listed", "Look",
-    "Memory", "NoAnswer", "Parser", "Place", "Question", "Remembered", "Reply", "Seen", "Sight", "State",
-    "Status", "Told", "Trouble", "Words", "Wishes",
+    "Memory", "NoAnswer", "Parser", "Place", "Question", "Remembered", "Reply", "Seen", "Sight",
+    "State", "Status", "Told", "Trouble", "Words", "Wishes",
 }  # fmt: skip
 
 LINES, PARAMETERS = 80, 8

@@ -194,7 +194,7 @@ def test_edge_15_a_torn_history_is_set_aside_and_said(tmp_path: Path) -> None:
     state.mkdir(mode=0o700)
     (state / "edge.sqlite").write_bytes(b"SQLite format 3\0" + b"torn" * 500)
     with history.History.open("edge", state) as torn:
-        assert torn.remark.startswith("history was torn and is begun anew")
+        assert torn.remark.startswith("the history file was corrupt; started a new one")
         torn.write_note("a", 1, history.now())
         assert torn.save() is None
     assert (state / "edge.sqlite.torn").exists()

@@ -14,7 +14,7 @@ from conftest import CHECKS, ROOT
 from test_definitions import declared
 from twiceshy.command import completion, metrics
 from twiceshy.command import manpage as manual
-from twiceshy.command.main import COMMANDS
+from twiceshy.command.commands import COMMANDS
 from twiceshy.command.rounds import Perfdatum, Visit
 from twiceshy.kit import history
 from twiceshy.kit.plugin import OK, WARNING
@@ -44,7 +44,7 @@ def test_every_command_has_its_help(word: str) -> None:
 @pytest.fixture
 def remembered() -> None:
     """A check that remembers two hens, one of them in a table of its own too."""
-    tables = "CREATE TABLE IF NOT EXISTS egg (key TEXT, laid REAL, picture BLOB);"
+    tables = "CREATE TABLE IF NOT EXISTS egg (hen TEXT /* subject */, laid REAL, picture BLOB);"
     with history.History.open("hens", tables=tables) as kept:
         kept.remember("berta", 1, AT)
         kept.remember("berta", 2, AT)
@@ -68,7 +68,7 @@ def test_history_shows_subjects_and_one_of_them() -> None:
         ["2", "rows", "agnes", "2", "rows", "berta"]
     )
     assert twiceshy("history", "show", "hens", "agnes").stdout.splitlines() == [
-        'egg: {"key": "agnes", "laid": 1.5, "picture": "2 bytes"}',
+        'egg: {"hen": "agnes", "laid": 1.5, "picture": "2 bytes"}',
         'note: {"subject": "agnes", "boot": "boot", "uptime": 1000.0, "wall": 1800000000.0, '
         '"value": "{\\"age\\": 3}"}',
     ]
@@ -81,7 +81,8 @@ def test_a_subject_is_forgotten_in_every_table_and_no_other() -> None:
 
 
 def test_a_filesystem_is_called_by_its_mount_point() -> None:
-    tables = "CREATE TABLE IF NOT EXISTS filesystem (key TEXT, point TEXT);"
+    columns = "key TEXT /* subject */, point TEXT /* alias */"
+    tables = f"CREATE TABLE IF NOT EXISTS filesystem ({columns});"
     with history.History.open("disk_growth", tables=tables) as kept:
         kept.defer("INSERT INTO filesystem VALUES ('ext4:1', '/srv')")
         assert kept.save() is None

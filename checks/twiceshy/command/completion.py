@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from twiceshy.command import roster
+from twiceshy.command.commands import COMMANDS, parser_of
 from twiceshy.kit import declaration
 from twiceshy.kit.declaration import Option
 
@@ -27,8 +28,6 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the script of a shell."""
-    from twiceshy.command.main import COMMANDS, parser_of
-
     checks, _ = roster.declare(roster.found())
     commands = {word: declaration.read(parser_of(word)) for word in COMMANDS}
     programs = {check.command: check.options for check in checks}

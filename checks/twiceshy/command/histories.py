@@ -1,8 +1,8 @@
 """What the checks remember: how much, how old, and how to make one subject forgotten.
 
-A check keeps its history in one SQLite file (twiceshy.kit.history); some have tables of their own.
-Whatever names a subject there, in a column `subject`, `key` or the like, is shown and forgotten
-together.
+A check keeps its history in one SQLite file (twiceshy.kit.history); some have tables of their own,
+which say in their schema which column names the subject. Everything about one subject is shown and
+forgotten together.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import datetime
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,19 +22,19 @@ from twiceshy.kit import history, options, units
 from twiceshy.kit.plugin import CheckError
 from twiceshy.kit.verdict import safe
 
-# The column of a table that says whom a row is about, the first that is there; and the one that
-# says how people call it.
-SUBJECT_COLUMNS = ("subject", "key", "grp", "endpoint", "id", "name")
-ALIAS_COLUMNS = ("point", "grp_name")
-
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a history file, and which of its columns names the subject."""
+    """A table of a history file, and which of its columns name the subject.
+
+    `subject`: the column that says whom a row is about; `alias`: the one that says what people
+    call it. "" where there is none.
+    """
 
     name: str
     columns: tuple[str, ...]
     subject: str
+    alias: str
     rows: int
 
 
@@ -78,7 +79,7 @@ def _list(place: Path) -> int:
             f"{rows:6} rows  written {at:%Y-%m-%d %H:%M}"
         )
     for torn in sorted(place.glob("*.torn")):
-        print(f"  {torn.name}: a torn history that was set aside; remove it when you like")
+        print(f"  {torn.name}: a corrupt history that was set aside; it can be removed")
     if not files:
         print("  nothing is remembered yet")
     return 0
@@ -159,12 +160,19 @@ def _opened(file: Path, writing: bool = False) -> Iterator[sqlite3.Connection]:
 def tables(sql: sqlite3.Connection) -> list[Table]:
     """Every table of a history file."""
     found = []
-    for (name,) in sql.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"):
+    schema = "SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY 1"
+    for name, statement in sql.execute(schema):
         columns = tuple(row[1] for row in sql.execute(f"PRAGMA table_info({_name(name)})"))
-        subject = next((column for column in SUBJECT_COLUMNS if column in columns), "")
+        subject = _marked(statement, "subject") or "subject" * ("subject" in columns)
         (rows,) = sql.execute(f"SELECT count(*) FROM {_name(name)}").fetchone()
-        found.append(Table(name, columns, subject, rows))
+        found.append(Table(name, columns, subject, _marked(statement, "alias"), rows))
     return found
+
+
+def _marked(statement: str, mark: str) -> str:
+    """The column that a CREATE TABLE marks, `point TEXT /* alias */`; SQLite keeps comments."""
+    match = re.search(rf"(\w+) [^,/]*/\* {mark} \*/", statement or "")
+    return match[1] if match else ""
 
 
 def subjects(sql: sqlite3.Connection) -> dict[str, int]:
@@ -183,10 +191,9 @@ def aliases(sql: sqlite3.Connection) -> dict[str, str]:
     """Subjects by what people call them: a filesystem by its mount point."""
     found = {}
     for table in tables(sql):
-        for column in ALIAS_COLUMNS:
-            if table.subject and column in table.columns:
-                rows = f"SELECT {_name(column)}, {_name(table.subject)} FROM {_name(table.name)}"
-                found.update({str(alias): str(key) for alias, key in sql.execute(rows)})
+        if table.subject and table.alias:
+            rows = f"SELECT {_name(table.alias)}, {_name(table.subject)} FROM {_name(table.name)}"
+            found.update({str(alias): str(key) for alias, key in sql.execute(rows)})
     return found
 
 

@@ -43,14 +43,14 @@ def run(args: argparse.Namespace) -> int:
 
 def own_page() -> str:
     """twiceshy(1), with a section for each command."""
-    from twiceshy.command import main as command
+    from twiceshy.command import commands as command
 
     parts = [
         page(
             "twiceshy",
             "make the rounds of this host, and more",
             " ".join(command.parser_of("rounds").format_usage().split()),
-            command.__doc__ or "",
+            command.MANUAL,
             declaration.read(command.parser_of("rounds")),
         )
     ]

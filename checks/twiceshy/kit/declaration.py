@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from types import ModuleType
 
+import twiceshy
 from twiceshy.kit import units
 
 # What a check may have besides options(), plan() and main(): why it has nothing to do on a host,
@@ -52,7 +53,8 @@ class Option:
 class Declaration:
     """A check: its names, the question it answers, its manual, its options, how often to ask.
 
-    `parts`: those of the functions that a check may do without which it has.
+    `parts`: those of the functions that a check may do without which it has. `url`: its manual page
+    with the runbook, "" for a check of somebody else that does not name one in its URL.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Declaration:
     options: tuple[Option, ...]
     every_seconds: int
     parts: tuple[str, ...] = ()
+    url: str = ""
 
     @property
     def command(self) -> str:
@@ -75,6 +78,12 @@ class Declaration:
         return tuple(
             option for option in self.options if not {"--help", "--version"} & set(option.flags)
         )
+
+
+def manual_url(name: str, check: ModuleType) -> str:
+    """The published manual page of a check of ours; "" for one of another package."""
+    ours = check.__name__.startswith("twiceshy.") or check.__name__ == f"check_{name}"
+    return f"{twiceshy.__url__}check_{name}/" if ours else ""
 
 
 def declared(name: str, check: ModuleType, program: str = "") -> Declaration:
@@ -90,6 +99,7 @@ def declared(name: str, check: ModuleType, program: str = "") -> Declaration:
         options=read(parser),
         every_seconds=int(units.duration(getattr(check, "EVERY", "1m"))),
         parts=tuple(part for part in OPTIONAL_PARTS if hasattr(check, part)),
+        url=getattr(check, "URL", "") or manual_url(name, check),
     )
 
 

@@ -76,7 +76,9 @@ class History:
     def open(cls, check: str, state_dir: Path | None = None, tables: str = "") -> History:
         """The history of `check` in the first directory of the contract that is ours.
 
-        `tables`: further CREATE TABLE IF NOT EXISTS statements, which `sql` may then query.
+        `tables`: further CREATE TABLE IF NOT EXISTS statements, which `sql` may then query. A
+        column that names the subject is marked for `twiceshy history`, `key TEXT /* subject */`,
+        and the one by which people call it, `point TEXT /* alias */`.
         """
         try:
             return cls(directory(state_dir) / f"{check}.sqlite", tables)
@@ -213,9 +215,11 @@ class History:
                 path.with_name(path.name + "-journal").unlink(missing_ok=True)
             except OSError as error:
                 raise CheckError(
-                    f"{safe(str(path))} is torn and cannot be set aside: {error.strerror}"
+                    f"{safe(str(path))} is corrupt and cannot be set aside: {error.strerror}"
                 ) from error
-            self.remark = f"history was torn and is begun anew; the old file is {safe(str(torn))}"
+            self.remark = (
+                f"the history file was corrupt; started a new one, the old one is {safe(str(torn))}"
+            )
             try:
                 return self._prepared(str(path))
             except sqlite3.Error as error:

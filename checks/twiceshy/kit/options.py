@@ -76,7 +76,7 @@ def parser(name: str, doc: str | None) -> Parser:
         type=positive_duration,
         default="10s",
         metavar="DURATION",
-        help="end by itself after this long, UNKNOWN, saying what it waited for (default: 10s)",
+        help="exit after this long, UNKNOWN, and say what it was waiting for (default: 10s)",
     )
     common.add_argument(
         "-v",
@@ -154,8 +154,8 @@ def add_missing(to: argparse._ActionsContainer, default: str = "critical") -> No
 def add_selectors(to: argparse._ActionsContainer, what: str) -> None:
     """--include and --exclude, repeatable; `what` they select, in the plural."""
     for option, words in (
-        ("--include", f"look at these {what} only"),
-        ("--exclude", f"leave these {what} out"),
+        ("--include", f"check only these {what}"),
+        ("--exclude", f"skip these {what}"),
     ):
         to.add_argument(
             option,

@@ -64,6 +64,7 @@ def rule(check: Declaration, place: Place) -> str:
             f"  check_command = {name}",
             f"  check_interval = {check.every_seconds}s",
             f"  notes = {_string(check.question)}",
+            *([f"  notes_url = {_string(check.url)}"] if check.url else []),
             "",
             f"  assign where host.name == {_string(place.host)} || {name} in host.vars.twiceshy",
             "}",

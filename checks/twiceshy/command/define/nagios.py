@@ -49,7 +49,7 @@ def files(checks: Sequence[Declaration], place: Place) -> dict[str, str]:
                     ("check_command", f"{check.command}!"),
                     ("check_interval", str(minutes(check))),
                     ("notes", check.question.replace(";", ",")),
-                    ("notes_url", f"file:///usr/share/doc/twiceshy/docs/{check.command}.md"),
+                    *([("notes_url", check.url)] if check.url else []),
                 ],
             )
         )

@@ -1,0 +1,80 @@
+"""The words of the command line `twiceshy WORD`, and the parser of each."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import Any, NoReturn
+
+import twiceshy
+from twiceshy.kit.plugin import UNKNOWN_STATUS
+
+MANUAL = """twiceshy runs every check that applies to this host, with no configuration.
+
+And what goes with them: definitions for the monitoring system in use, a drill of each check's own
+outage, pictures of what the checks remember, completion and man pages. `twiceshy` alone makes the
+rounds: it runs the checks.
+"""
+
+# Word, the module with add_arguments() and run(), and what it is for. A module is imported only
+# when its word is typed, so that the rounds stay quick.
+COMMANDS = {
+    "rounds": ("twiceshy.command.rounds", "make the rounds of this host (the default)"),
+    "define": ("twiceshy.command.define", "write ready definitions for a monitoring system"),
+    "metrics": (
+        "twiceshy.command.metrics",
+        "the rounds as Prometheus metrics (textfile collector)",
+    ),
+    "drill": (
+        "twiceshy.command.drill",
+        "stage a check's own outage in a sandbox",
+    ),
+    "plot": ("twiceshy.command.plot", "draw what a check remembers"),
+    "history": (
+        "twiceshy.command.histories",
+        "what the checks remember; forget a subject",
+    ),
+    "completion": ("twiceshy.command.completion", "print the completion script of a shell"),
+    "man": ("twiceshy.command.manpage", "print the man page of twiceshy or of a check"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """For a command that people type: help is no error, and errors go to stderr.
+
+    Usage errors exit 3 all the same: the rounds may run as a check, and 1 and 2 mean a state.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings
+        )
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (try {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(UNKNOWN_STATUS)
+
+
+def parser_of(word: str) -> Parser:
+    """The parser of one command, complete with its options."""
+    module = importlib.import_module(COMMANDS[word][0])
+    if word == "rounds":
+        lines = [f"  {name:11} {purpose}" for name, (_, purpose) in COMMANDS.items()]
+        made = Parser(
+            prog="twiceshy",
+            description=MANUAL,
+            epilog="commands (twiceshy COMMAND --help tells more):\n" + "\n".join(lines) + "\n\n"
+            "exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; the worst of all checks, where\n"
+            "CRITICAL is worse than WARNING, and WARNING worse than UNKNOWN",
+        )
+        made.add_argument("-V", "--version", action="version", version=version())
+    else:
+        made = Parser(prog=f"twiceshy {word}", description=module.__doc__)
+    module.add_arguments(made)
+    return made
+
+
+def version() -> str:
+    """What --version prints."""
+    return f"twiceshy {twiceshy.__version__}"
