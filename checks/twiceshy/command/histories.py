@@ -171,7 +171,7 @@ def tables(sql: sqlite3.Connection) -> list[Table]:
 
 def _marked(statement: str, mark: str) -> str:
     """The column that a CREATE TABLE marks, `point TEXT /* alias */`; SQLite keeps comments."""
-    match = re.search(rf"(\w+) [^,/]*/\* {mark} \*/", statement or "")
+    match = re.search(rf"(\w+) [^,(/]*/\* {mark} \*/", statement or "")
     return match[1] if match else ""
 
 
