@@ -104,7 +104,7 @@ def in_the_docs(root: Path, name: str) -> Iterator[str]:
     else:
         text = page.read_text()
         for title, what in PAGE_PARTS.items():
-            body = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+            body = re.search(rf"^## {re.escape(title)}[^\n]*\n(.*?)(?=^## |\Z)", text, re.M | re.S)
             if not body or not body[1].strip():
                 yield f"docs/check_{name}.md: `## {title}`: {what}"
     for place, what in (

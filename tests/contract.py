@@ -1,9 +1,10 @@
 """How the contract suite runs a check: a case says with what arguments, and what it stands for.
 
-Every tests/test_check_NAME.py has two functions for it:
+Every tests/test_check_NAME.py has for it:
 
     def contract_case(tmp_path: Path) -> Case      an ordinary run, which ends by itself anywhere
     def hanging_case(tmp_path: Path) -> Case       a run whose other side never answers
+    NEVER_WAITS = "it reads two files of /proc"    instead, for a check that waits for nobody
 """
 
 from __future__ import annotations

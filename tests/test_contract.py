@@ -23,6 +23,18 @@ from contract import STATES, Case, measures, section, understood
 SCRIPTS = pytest.mark.parametrize("script", CHECKS, ids=lambda path: path.stem)
 
 
+# Those that wait for somebody; the others say NEVER_WAITS and why in their test file.
+WAITING = pytest.mark.parametrize(
+    "script",
+    [
+        file
+        for file in CHECKS
+        if hasattr(importlib.import_module(f"test_{file.stem}"), "hanging_case")
+    ],
+    ids=lambda path: path.stem,
+)
+
+
 def case(script: Path, which: str, tmp_path: Path) -> Case:
     """The case of a script, from its test file."""
     made: Case = getattr(importlib.import_module(f"test_{script.stem}"), which)(tmp_path)
@@ -127,7 +139,7 @@ def test_a_missing_library_is_unknown_with_its_name(script: Path, tmp_path: Path
         assert f"python library {library} is missing: apt install python3-{library}" in done.stdout
 
 
-@SCRIPTS
+@WAITING
 def test_a_side_that_hangs_ends_within_the_timeout(script: Path, tmp_path: Path) -> None:
     made = case(script, "hanging_case", tmp_path)
     began = time.monotonic()
@@ -141,7 +153,7 @@ def test_a_side_that_hangs_ends_within_the_timeout(script: Path, tmp_path: Path)
     assert seconds < 6, f"took {seconds:.1f}s with -t 2s"
 
 
-@SCRIPTS
+@WAITING
 def test_sigterm_leaves_one_unknown_line(script: Path, tmp_path: Path) -> None:
     made = case(script, "hanging_case", tmp_path)
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Every check is complete; and a seventh, added to a copy of this repository, hears what it lacks."""
+"""Every check is complete; a seventh, added to a copy of this tree, hears what it lacks."""
 
 from __future__ import annotations
 

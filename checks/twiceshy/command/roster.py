@@ -59,6 +59,11 @@ def found() -> list[Entry]:
     return [entries[name] for name in sorted(entries)]
 
 
+def is_checkout() -> bool:
+    """Whether this is a checkout, as somebody has who is trying the checks out."""
+    return (BESIDE.parent / "try").is_file() and (BESIDE.parent / "setup.cfg").is_file()
+
+
 def _has_program(folder: str) -> bool:
     return any(
         os.path.exists(os.path.join(path, folder, "program.py")) for path in twiceshy.__path__

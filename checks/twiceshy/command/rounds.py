@@ -364,6 +364,19 @@ def table(
     return "\n".join(lines)
 
 
+def hints(found: Sequence[Visit], called: str) -> list[str]:
+    """What to try next, for somebody who has just met these checks. `called`: the command."""
+    lines = []
+    if not any(visit.state is not None for visit in found):
+        lines.append("Nothing that these checks know runs on this host.")
+    return [
+        *lines,
+        f"{called} drill all       stages each check's own outage in a sandbox: red, then green",
+        f"{called} define nagios   writes definitions for your monitoring (icinga2, sensu, ...)",
+        f"{called} --help          has the rest",
+    ]
+
+
 def as_json(found: Sequence[Visit], seconds: float) -> dict[str, Any]:
     """The rounds for programs."""
     state = worst(found)
@@ -478,6 +491,10 @@ def run(args: argparse.Namespace) -> int:
         # https://no-color.org: present and not empty
         colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         print(table(found, took, width=width, colour=colour, verbose=args.verbose))
+        nothing = not any(visit.state is not None for visit in found)
+        if not args.checks and not args.news and (nothing or roster.is_checkout()):
+            called = "./try" if roster.is_checkout() else "twiceshy"
+            print("\n".join(["", *(f"  {line}" for line in hints(found, called))]))
     return int(worst(found))
 
 
