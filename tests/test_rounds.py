@@ -102,8 +102,8 @@ def test_a_check_that_behaves_badly_costs_only_its_own_line(foreign: dict[str, s
         "orphaning": ("ok", "all is well"),
         "burning": ("critical", "the roof burns"),
         "crashing": ("unknown", "crashed: killed by SIGSEGV"),
-        "quitting": ("unknown", "ended with exit status 7: no word"),
-        "leaving": ("unknown", "did not say its state (exit 0): no word"),
+        "quitting": ("unknown", "ended with exit status 7: no output"),
+        "leaving": ("unknown", "printed no state (exit 0): no output"),
     }
     assert ran.returncode == 2
 
@@ -221,7 +221,7 @@ def test_an_interrupt_leaves_no_check_behind(foreign: dict[str, str]) -> None:
 
 def test_a_state_is_the_exit_status_and_the_words_follow_it() -> None:
     output = "FLAPPING WARNING - rsyslog restarted 3 times\nNext: journalctl | a=1;2 b=2.5s;;;0;9\n"
-    assert rounds.told("flapping", 1, output) == Visit(
+    assert rounds.visit_of("flapping", 1, output) == Visit(
         "flapping",
         WARNING,
         "rsyslog restarted 3 times",

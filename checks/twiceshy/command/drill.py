@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def given(entry: Entry, notify_seconds: float | None = None) -> Outcome:
-    """One drill from its first green to its last, told line by line."""
+    """One drill from its first green to its last, reported line by line."""
     drill: Drill = roster.load(entry).drill()
     print(f"drill {entry.name}: {drill.outage}", flush=True)
     try:
@@ -150,7 +150,7 @@ def _hold(entry: Entry, play: Play, box: Sandbox, visit: Visit, seconds: float) 
         "  * point a service of your monitoring system at this command (as this user), and look\n"
         f"    for a {str(visit.state).upper()} of it, its notification, and its recovery:\n"
         f"      {environment} {shlex.join(command(entry, play))}\n"
-        "  * or hand the result in by hand, for a service that takes passive results:\n"
+        "  * or submit the result yourself, for a service that takes passive results:\n"
         f"      Nagios:  printf '[%s] PROCESS_SERVICE_CHECK_RESULT;{host};{entry.name};{status};"
         f'{_quoted(words)}\\n\' "$(date +%s)" > /var/lib/nagios4/rw/nagios.cmd\n'
         f"      Icinga:  the same into /run/icinga2/cmd/icinga2.cmd\n"
@@ -166,7 +166,7 @@ def _hold(entry: Entry, play: Play, box: Sandbox, visit: Visit, seconds: float) 
     listening = sys.stdin is not None and sys.stdin.isatty()
     while time.monotonic() < ends:
         # The check is run on, so that what it remembers stays red too.
-        looked(entry, play, box)
+        checked(entry, play, box)
         if not listening:
             time.sleep(min(play.every_seconds, max(0.0, ends - time.monotonic())))
         elif select.select([sys.stdin], [], [], play.every_seconds)[0]:
@@ -199,15 +199,15 @@ def _summarise(outcomes: list[Outcome]) -> None:
     width = max(len(outcome.check) for outcome in outcomes)
     for outcome in outcomes:
         if outcome.missing:
-            told = f"left out: {outcome.missing}"
+            text = f"left out: {outcome.missing}"
         elif outcome.failure:
-            told = f"FAILED: {outcome.failure}"
+            text = f"FAILED: {outcome.failure}"
         else:
-            told = (
+            text = (
                 f"red after {units.say_duration(outcome.red_seconds or 0)}, "
                 f"green again after {units.say_duration(outcome.green_seconds or 0)}"
             )
-        print(f"  {outcome.check:{width}}  {told}")
+        print(f"  {outcome.check:{width}}  {text}")
     if os.geteuid() != 0 and any(outcome.missing for outcome in outcomes):
         print("  as root more drills can be given")
 
@@ -238,7 +238,7 @@ def command(entry: Entry, play: Play) -> list[str]:
     return [*play.before, sys.executable, roster.file_of(entry), *play.arguments]
 
 
-def looked(entry: Entry, play: Play, box: Sandbox) -> Visit:
+def checked(entry: Entry, play: Play, box: Sandbox) -> Visit:
     """One run of the real check."""
     if play.is_first_look:
         shutil.rmtree(box.environment()["TWICESHY_STATE_DIR"], ignore_errors=True)
@@ -256,7 +256,7 @@ def looked(entry: Entry, play: Play, box: Sandbox) -> Visit:
     except subprocess.TimeoutExpired:
         raise Failed(f"{entry.program} did not end within 1m, whatever its -t says") from None
     heed()
-    return rounds.told(entry.name, done.returncode, done.stdout.decode("utf-8", "replace"))
+    return rounds.visit_of(entry.name, done.returncode, done.stdout.decode("utf-8", "replace"))
 
 
 def until(
@@ -266,7 +266,7 @@ def until(
     began = time.monotonic()
     while True:
         begins = time.monotonic()
-        visit = looked(entry, play, box)
+        visit = checked(entry, play, box)
         took = time.monotonic() - began
         if visit.state in states:
             return visit, took

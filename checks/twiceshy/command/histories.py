@@ -43,7 +43,7 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
     options.add_state_dir(to)
     words = to.add_subparsers(dest="what", metavar="WHAT", required=False)
     words.add_parser("list", help="each check's history: size, subjects, age (the default)")
-    show = words.add_parser("show", help="what is remembered of a subject, or the subjects")
+    show = words.add_parser("show", help="what a check remembers of a subject, or its subjects")
     show.add_argument("check", metavar="CHECK")
     show.add_argument("subject", nargs="?", metavar="SUBJECT")
     forget = words.add_parser("forget", help="forget a subject, or all that a check remembers")
@@ -81,7 +81,7 @@ def _list(place: Path) -> int:
     for torn in sorted(place.glob("*.torn")):
         print(f"  {torn.name}: a corrupt history that was set aside; it can be removed")
     if not files:
-        print("  nothing is remembered yet")
+        print("  no check has a history yet")
     return 0
 
 
@@ -176,7 +176,7 @@ def _marked(statement: str, mark: str) -> str:
 
 
 def subjects(sql: sqlite3.Connection) -> dict[str, int]:
-    """Everything that something is remembered of, with the number of rows about it."""
+    """Every subject, with the number of rows about it."""
     found: dict[str, int] = {}
     for table in tables(sql):
         if table.subject:

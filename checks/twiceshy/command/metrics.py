@@ -1,6 +1,6 @@
 """The rounds as Prometheus metrics, for node_exporter's textfile collector.
 
-Each check's state, its text's absence (texts are no labels: they would make a new series a run),
+Each check's state, not its text (as a label it would make a new series per run),
 its perfdata with their limits, and how long it took.
 """
 
@@ -24,7 +24,7 @@ from twiceshy.kit.plugin import CheckError
 # Name, type, help; https://github.com/prometheus/docs exposition format 0.0.4.
 FAMILIES = {
     "twiceshy_check_status": "State of a check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
-    "twiceshy_check_applies": "Whether the check has anything to look at on this host.",
+    "twiceshy_check_applies": "Whether the check applies to this host.",
     "twiceshy_check_duration_seconds": "How long the check took.",
     "twiceshy_check_cpu_seconds": "CPU time that the check took.",
     "twiceshy_perfdata": "Performance data of a check, in the base unit that uom names.",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 GROUP = "twiceshy.checks"
 BESIDE = Path(twiceshy.__file__).resolve().parent.parent  # of a checkout: checks/
 
-# A check says with its options() and applies() what it is; both only look at what is there.
+# A check describes itself by options() and applies(); both only look at what is there.
 DECLARING_SECONDS = 5.0
 
 
@@ -140,7 +140,7 @@ def with_part(names: list[str], part: str, called: str) -> list[Entry]:
 
 
 def why_not(check: ModuleType) -> str:
-    """Why a check has nothing to look at on this host; "" when it applies.
+    """Why a check does not apply to this host; "" when it applies.
 
     A module says so with a function `applies() -> str`; one without it always applies.
     """

@@ -71,8 +71,8 @@ class _Running:
     entry: Entry
     pid: int
     began: float
-    said: int
-    excused: int
+    output_pipe: int
+    excuse_pipe: int
     output: bytes = b""
     excuse: bytes = b""
 
@@ -180,15 +180,15 @@ def _as_a_process(entry: Entry, excuse: int) -> int:
 
 
 def _ended(running: list[_Running], seconds: float) -> Iterator[tuple[_Running, Visit]]:
-    """Wait for a moment, read what was said, and give those that have ended."""
-    descriptors = [fd for one in running for fd in (one.said, one.excused) if fd >= 0]
+    """Wait for a moment, read what was printed, and yield those that have ended."""
+    descriptors = [fd for one in running for fd in (one.output_pipe, one.excuse_pipe) if fd >= 0]
     # With all pipes closed nothing wakes us but the clock: an exit follows within milliseconds.
     ready = select.select(descriptors, [], [], 0.05 if descriptors else 0.005)[0]
     for one in list(running):
-        if one.said in ready:
-            one.said, one.output = _read(one.said, one.output)
-        if one.excused in ready:
-            one.excused, one.excuse = _read(one.excused, one.excuse)
+        if one.output_pipe in ready:
+            one.output_pipe, one.output = _read(one.output_pipe, one.output)
+        if one.excuse_pipe in ready:
+            one.excuse_pipe, one.excuse = _read(one.excuse_pipe, one.excuse)
         pid, status, usage = os.wait4(one.pid, os.WNOHANG)
         late = ""
         if pid == 0 and time.monotonic() - one.began > seconds:
@@ -197,15 +197,15 @@ def _ended(running: list[_Running], seconds: float) -> Iterator[tuple[_Running, 
             pid, status, usage = os.wait4(one.pid, 0)
         if pid:
             # A grandchild may hold the pipe open for ever; what is in it now is all there is.
-            if one.said >= 0:
-                one.said, one.output = _read(one.said, one.output)
-            if one.excused >= 0:
-                one.excused, one.excuse = _read(one.excused, one.excuse)
-            for left in (one.said, one.excused):
+            if one.output_pipe >= 0:
+                one.output_pipe, one.output = _read(one.output_pipe, one.output)
+            if one.excuse_pipe >= 0:
+                one.excuse_pipe, one.excuse = _read(one.excuse_pipe, one.excuse)
+            for left in (one.output_pipe, one.excuse_pipe):
                 if left >= 0:
                     os.close(left)
             _kill(one.pid)
-            visit = told(
+            visit = visit_of(
                 one.entry.name,
                 os.waitstatus_to_exitcode(status),
                 one.output.decode("utf-8", "replace"),
@@ -244,7 +244,7 @@ def _kill(leader: int) -> None:
 # What it means
 
 
-def told(name: str, status: int, output: str, excuse: str = "", late: str = "") -> Visit:
+def visit_of(name: str, status: int, output: str, excuse: str = "", late: str = "") -> Visit:
     """A visit from what a process left behind: exit status (negative: a signal) and output."""
     if excuse and status == 0 and not output:
         return Visit(name, None, verdict.safe(excuse))
@@ -258,9 +258,9 @@ def told(name: str, status: int, output: str, excuse: str = "", late: str = "") 
     elif status < 0:
         state, text = UNKNOWN, f"crashed: {_signal_name(-status)}"
     elif status not in STATE_OF_STATUS:
-        state, text = UNKNOWN, f"ended with exit status {status}: {text or 'no word'}"
+        state, text = UNKNOWN, f"ended with exit status {status}: {text or 'no output'}"
     elif not match:
-        state, text = UNKNOWN, f"did not say its state (exit {status}): {text or 'no word'}"
+        state, text = UNKNOWN, f"printed no state (exit {status}): {text or 'no output'}"
     return Visit(
         name, state, text, tuple(verdict.safe(line, 400) for line in long), perfdata(numbers)
     )
@@ -304,7 +304,7 @@ def in_order(found: Sequence[Visit]) -> list[Visit]:
 
 
 def is_news(found: Sequence[Visit], before: dict[str, str] | None, silent_seconds: float) -> bool:
-    """Whether a state has changed since the last word, or red has been silent for a day."""
+    """Whether a state has changed since the last report, or the last one is a day old and red."""
     now = {visit.name: str(visit.state) for visit in found if visit.state is not None}
     if before is None:
         return any(state != "ok" for state in now.values())
@@ -313,7 +313,7 @@ def is_news(found: Sequence[Visit], before: dict[str, str] | None, silent_second
     return silent_seconds >= REMIND_SECONDS and any(state != "ok" for state in now.values())
 
 
-# How it is told
+# How it is shown
 
 COLOURS = {OK: "\033[32m", WARNING: "\033[33m", CRITICAL: "\033[31;1m", UNKNOWN: "\033[35m"}
 DIM, PLAIN, ERASE = "\033[2m", "\033[0m", "\r\033[K"
@@ -499,9 +499,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _note_news(found: Sequence[Visit]) -> bool:
-    """Whether there is something to tell that was not told before; remembers it as told.
+    """Whether there is something that was not reported before; remembers it as reported.
 
-    What cannot be remembered is told every time: better twice than never.
+    What cannot be remembered is reported every time: better twice than never.
     """
     at = history.now()
     with history.History.open("rounds") as kept:

@@ -37,18 +37,18 @@ NEXT_BYTES = 200
 
 
 class _Findings(Resource):  # type: ignore[misc]
-    """The look, as nagiosplugin asks for it: everything is computed before anything is yielded."""
+    """The check's run as nagiosplugin's resource: all is computed before anything is yielded."""
 
-    def __init__(self, name: str, look: Callable[[], Report]) -> None:
+    def __init__(self, name: str, run: Callable[[], Report]) -> None:
         self._name = name
-        self._look = look
+        self._run = run
 
     @property
     def name(self) -> str:
         return self._name
 
     def probe(self) -> list[Metric]:
-        report = self._look()
+        report = self._run()
         metrics = [
             Metric("finding", finding, context="finding")
             for finding in worst_first(report.findings)
@@ -107,7 +107,7 @@ class _Headline(Summary):  # type: ignore[misc]
         return []
 
     def empty(self) -> str:
-        return "nothing was looked at"
+        return "nothing was checked"
 
 
 def _findings(results: Results) -> list[Finding]:
@@ -138,17 +138,17 @@ def _headline(findings: Sequence[Finding], summary: str) -> str:
 
 
 class Check(NagiosCheck):  # type: ignore[misc]
-    """A nagiosplugin Check whose look returns a Report.
+    """A nagiosplugin Check around a function that observes, judges and returns a Report.
 
-    Calling it looks and fills `exitcode`, `summary_str` and `perfdata`; `output` is the whole
+    Calling it runs that and fills `exitcode`, `summary_str` and `perfdata`; `output` is the whole
     printed text; `main` does all that under the deadline, prints and exits.
     """
 
     def __init__(
-        self, name: str, look: Callable[[], Report], *, timeout: float = 10.0, verbose: int = 0
+        self, name: str, run: Callable[[], Report], *, timeout: float = 10.0, verbose: int = 0
     ) -> None:
         super().__init__(
-            _Findings(name.upper(), look),
+            _Findings(name.upper(), run),
             _FindingContext("finding"),
             _MeasureContext("measure"),
             _RemarkContext("remark"),

@@ -15,7 +15,7 @@ from twiceshy.kit.plugin import CheckError
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of time that a judgement looked at, and what it made of it."""
+    """A window of time that a judgement considered, and its conclusion."""
 
     start: float
     end: float
@@ -64,7 +64,7 @@ def chosen(wanted: str | None, sizes: Mapping[str, int], what: str) -> str:
     `sizes`: how much is remembered of each subject; `what`: what people call a subject.
     """
     if not sizes:
-        raise CheckError(f"nothing is remembered of any {what} yet")
+        raise CheckError(f"the history has no {what} yet")
     if wanted is None:
         return max(sizes, key=lambda name: (sizes[name], name))
     fitting = [name for name in sizes if name == wanted] or [

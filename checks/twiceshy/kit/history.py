@@ -1,6 +1,6 @@
 """Timed samples per subject, in SQLite, one file a check.
 
-A check plugin is a new process every time; what it must remember between two looks it keeps here,
+A check plugin is a new process every time; what it must remember from run to run it keeps here,
 because no monitoring system hands a plugin its earlier results. Reads come first, writes are
 buffered, and `save` puts them into one transaction with one fsync: a kill at any instant leaves
 the old state or the new one (https://sqlite.org/atomiccommit.html).
@@ -52,7 +52,7 @@ def now() -> Stamp:
 
 
 class History:
-    """The remembered samples and notes of one check.
+    """The samples and notes that one check keeps.
 
     `with History.open(...) as history:` closes it; only `save` writes. A file that SQLite cannot
     read is set aside beside its place and `remark` says so. Where there is no safe place, or the
@@ -109,7 +109,7 @@ class History:
     # Reading
 
     def samples(self, subject: str) -> list[Sample]:
-        """What is remembered of a subject, oldest first."""
+        """The samples of a subject, oldest first."""
         rows = self.sql.execute(
             "SELECT boot, uptime, wall, value FROM sample WHERE subject = ? ORDER BY rowid",
             (subject,),
@@ -127,7 +127,7 @@ class History:
         return [(row[0], Sample(Stamp(*row[1:4]), json.loads(row[4]))) for row in rows]
 
     def subjects(self) -> list[str]:
-        """Every subject of which something is remembered."""
+        """Every subject that has a sample or a note."""
         rows = self.sql.execute("SELECT subject FROM sample UNION SELECT subject FROM note")
         return sorted(row[0] for row in rows)
 
@@ -176,7 +176,7 @@ class History:
         """Write what was buffered, in one transaction; None, or the finding that says why not.
 
         The finding is UNKNOWN: a check that cannot remember would go on learning for ever, and
-        must not look green meanwhile.
+        must not report OK meanwhile.
         """
         if self.trouble or self.path is None:
             return Finding(UNKNOWN, f"history cannot be kept: {self.trouble}")

@@ -1,4 +1,4 @@
-"""The one door to nagiosplugin.
+"""The one module that imports nagiosplugin.
 
 Whatever the checks need of it they get from here, so that a missing library becomes one line and
 exit 3 on every host, and so that its sharp edges are blunted in one place. Edges 1 and 14 are met
@@ -39,8 +39,8 @@ def name_of(program: str) -> str:
 def leave(text: str, status: int) -> NoReturn:
     """Print `text` to standard output, whatever state that is in, and end with `status`.
 
-    A closed or full standard output leaves nobody to tell; the exit status still tells, and
-    UNKNOWN is what a check that could not speak has found out.
+    With standard output closed or full nobody reads the text; the exit status is still seen, and is
+    UNKNOWN then: whatever the check found, it could not report it.
     """
     try:
         payload = text.rstrip("\n").encode("utf-8", "replace") + b"\n"
@@ -108,7 +108,7 @@ def require(module: str, package: str) -> ModuleType:
 
 
 def internal_error(error: BaseException, verbose: int) -> str:
-    """What a mistake of ours looks like to an operator: one line; the traceback only at -vvv."""
+    """How a mistake of ours is reported: one line; the traceback only with -vvv."""
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({os.path.basename(place[0].filename)}:{place[0].lineno})" if place else ""
     words = " ".join(f"{type(error).__name__}: {error}".split()).replace("|", "/")[:300]
@@ -134,14 +134,14 @@ def hold_standard_streams() -> None:
 
 
 def guarded(main: Callable[[], Any]) -> Callable[[], None]:
-    """`main` as the outermost door: no traceback, nothing on stderr, exit 3 for what goes wrong.
+    """`main` as the outermost caller: no traceback, nothing on stderr, exit 3 for what goes wrong.
 
     nagiosplugin has a decorator of this name; it prints a traceback into the service output and
     raises its own Timeout, which a tolerant `except` swallows.
     """
 
     @functools.wraps(main)
-    def door() -> None:
+    def outermost() -> None:
         hold_standard_streams()
         # Warnings of libraries, complaints of threads: an agent would mix them into the output.
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
@@ -155,7 +155,7 @@ def guarded(main: Callable[[], Any]) -> Callable[[], None]:
             leave(f"{name} UNKNOWN - {error}", UNKNOWN_STATUS)
         except KeyboardInterrupt:
             leave(f"{name} UNKNOWN - interrupted", UNKNOWN_STATUS)
-        except Exception as error:  # noqa: BLE001 - the one outermost door
+        except Exception as error:  # noqa: BLE001 - the one outermost handler
             leave(f"{name} {internal_error(error, verbose)}", UNKNOWN_STATUS)
 
-    return door
+    return outermost

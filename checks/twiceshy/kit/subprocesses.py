@@ -23,7 +23,7 @@ from twiceshy.kit import deadline, units
 Subject = TypeVar("Subject")
 Answer = TypeVar("Answer")
 
-# The deadline must still have time to be told of what was left behind.
+# Left for the deadline's own work when a question has used up its time.
 HEADROOM_SECONDS = 0.5
 
 
@@ -33,7 +33,7 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command said: exit status (negative: the signal that ended it) and decoded output."""
+    """What a command returned: exit status (negative: a signal ended it) and decoded output."""
 
     status: int
     stdout: str

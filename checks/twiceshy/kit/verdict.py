@@ -63,7 +63,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a look has to say.
+    """All that a run of a check has to report.
 
     `findings`: what is wrong, or worth the headline. `measures`: most important first, since the
     default output has room for some 440 bytes of them. `summary`: the sentence when all is well.

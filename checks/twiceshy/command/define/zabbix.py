@@ -1,8 +1,8 @@
 """Zabbix: a UserParameter a check, and a template whose dependent items read it.
 
-An agent drops the exit status of a UserParameter, and a check that ran once for its state and once
-for its text would remember two looks. So the parameter is the rounds of one check as JSON, and
-state and text are dependent items.
+An agent drops the exit status of a UserParameter, and a check that ran once for its state and again
+for its text would write its history twice. So the parameter is the rounds of one check, as JSON,
+and state and text are dependent items.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _template(checks: Sequence[Declaration]) -> str:
     for check in checks:
         lines += [
             f"        - uuid: {_uuid(check.name)}",
-            f"          name: {json.dumps(f'{check.name}: all it said')}",
+            f"          name: {json.dumps(f'{check.name}: full output')}",
             f"          key: twiceshy.{check.name}",
             f"          delay: {check.every_seconds}s",
             "          value_type: TEXT",

@@ -23,7 +23,7 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
         "subject",
         nargs="?",
         metavar="SUBJECT",
-        help="filesystem, service or container (default: the one of which most is remembered)",
+        help="filesystem, service or container (default: the one with the longest history)",
     )
     to.add_argument(
         "-o",

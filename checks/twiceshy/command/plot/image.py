@@ -68,7 +68,7 @@ def _timeline(picture: Timeline, axes: Any) -> None:
         axes.plot([_date(event.start), _date(event.end)], [event.count] * 2, color="tab:red")
     axes.set_ylim(0, max([event.count for event in picture.events] + [1]) * 1.1)
     axes.set_xlim(_date(picture.start), _date(max(picture.end, picture.start + 1)))
-    axes.set_ylabel("restarts between two looks")
+    axes.set_ylabel("restarts between two runs")
     axes.set_title(f"{picture.title}: {sum(event.count for event in picture.events)}", fontsize=9)
 
 

@@ -14,7 +14,7 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 def curve(picture: Curve, width: int, height: int, is_unicode: bool = True) -> str:
     """Columns of used room, the forecast as dots, the full line on top, windows underneath."""
     if not picture.points:
-        return f"{picture.title}\nnothing is remembered yet"
+        return f"{picture.title}\nno history yet"
     start, now = picture.points[0][0], picture.points[-1][0]
     # A forecast far beyond what was seen would squeeze that to nothing.
     end = min(picture.forecast[-1][0], now + max(now - start, 3600)) if picture.forecast else now
@@ -88,7 +88,7 @@ def timeline(picture: Timeline, width: int, height: int, is_unicode: bool = True
 def _columns(
     points: Sequence[tuple[float, float]], start: float, end: float, columns: int
 ) -> list[float | None]:
-    """The highest value in each column; a column without a look shows the one before."""
+    """The highest value in each column; a column without a sample shows the one before."""
     values: list[float | None] = [None] * columns
     for when, value in points:
         column = min(columns - 1, int(columns * (when - start) / (end - start)))
