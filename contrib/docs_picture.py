@@ -1,6 +1,7 @@
 """docs/architecture.svg: the folders, what is in each, and who imports whom, off the syntax trees.
 
-Deterministic, without fonts or scripts of its own, and legible on light and on dark pages.
+Deterministic, without fonts or scripts of its own. It follows the reader's preference for light or
+dark; what stands outside the boxes is legible on a page of either kind.
 """
 
 from __future__ import annotations
@@ -20,19 +21,17 @@ rect { fill: #f6f8fa; stroke: #57606a; }
 text { fill: #1f2328; }
 .title { font-weight: bold; font-size: 13px; }
 .part { fill: #0550ae; }
-.faint { fill: #57606a; }
-path { fill: none; stroke: #57606a; marker-end: url(#head); }
+.inside { fill: #57606a; }
+.faint { fill: #6e7781; }
+path { fill: none; stroke: #6e7781; marker-end: url(#head); }
 path.name { stroke-dasharray: 5 4; }
 path.wrong { stroke: #cf222e; stroke-width: 2; }
-#head path { fill: #57606a; stroke: none; marker-end: none; }
+#head path { fill: #6e7781; stroke: none; marker-end: none; }
 @media (prefers-color-scheme: dark) {
   rect { fill: #161b22; stroke: #9198a1; }
   text { fill: #e6edf3; }
   .part { fill: #79c0ff; }
-  .faint { fill: #9198a1; }
-  path { stroke: #9198a1; }
-  path.wrong { stroke: #ff7b72; }
-  #head path { fill: #9198a1; }
+  .inside { fill: #9198a1; }
 }
 """
 
@@ -176,9 +175,9 @@ def _box(
         _text(x + 10, y + LINE + 4, title, "title"),
     ]
     if purpose:
-        shapes.append(_text(x + 10 + 9 * len(title) + 10, y + LINE + 4, purpose.strip(), "faint"))
+        shapes.append(_text(x + 10 + 9 * len(title) + 10, y + LINE + 4, purpose.strip(), "inside"))
     for row, line in enumerate(text):
-        kind = "part" if line in PARTS else "faint" if line.startswith("uses ") else ""
+        kind = "part" if line in PARTS else "inside" if line.startswith("uses ") else ""
         shapes.append(_text(x + 10, y + 2 * LINE + 10 + row * LINE, line, kind))
     return "\n".join(shapes)
 
