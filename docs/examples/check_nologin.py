@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,8 +87,8 @@ def judged(found: Sequence[Refusal], now: float, warning: Limit, critical: Limit
         text = f"logins have been refused for {units.say_duration(seconds)}"
         text += f" (limit {limit.typed})" if limit else ""
         text += f": {refusal.path} says {safe(refusal.words) or 'nothing'}"
-        next_command = f"ls -l {refusal.path}; systemctl status systemd-user-sessions"
-        findings.append(Finding(state, text, next=next_command))
+        look = f"ls -l {shlex.quote(refusal.path)}; systemctl status systemd-user-sessions"
+        findings.append(Finding(state, text, next=look))
     measure = Measure("refused", longest, "s", warning, critical, minimum=0)
     return Report(findings, [measure], summary="logins are allowed")
 
