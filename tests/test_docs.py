@@ -87,6 +87,14 @@ def test_a_broken_link_is_found() -> None:
 
 
 @EACH_PAGE
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    named = set(re.findall(r"\b((?:tests|contrib|checks|docs)/[\w./-]*\w)", text))
+    known = {name for name in named if "NAME" not in name and "example.org" not in name}
+    assert {name for name in known if not (ROOT / name).exists()} == set()
+
+
+@EACH_PAGE
 def test_generated_parts_are_up_to_date(page: Path) -> None:
     text = page.read_text("utf-8")
     assert docs_blocks.up_to_date(text) == text, "run contrib/generate"
