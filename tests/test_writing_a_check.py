@@ -138,6 +138,12 @@ def test_its_interval_is_in_the_definitions(plain: dict[str, str]) -> None:
     assert service.split("check_interval")[1].split()[0] == "5"
 
 
+def test_its_alarms_do_not_link_to_a_manual_of_ours(plain: dict[str, str]) -> None:
+    service = twiceshy(plain, "define", "nagios", "nologin").stdout
+    assert "check_nologin!" in service
+    assert "readthedocs" not in service
+
+
 @pytest.mark.parametrize(("word", "part"), [("drill", "drill"), ("plot", "picture")])
 def test_without_drill_and_picture_the_command_says_so(
     plain: dict[str, str], word: str, part: str
