@@ -58,7 +58,7 @@ def drawn(tree: Path) -> str:
     top, command_height = MARGIN, 2 * LINE + LINE * (len(command_text) + 1)
     middle = top + command_height + 4 * LINE
     check_height = max(
-        3 * LINE + LINE * (len(lines[name]) + (2 if libraries[name] else 0)) for name in checks
+        3 * LINE + LINE * (len(lines[name]) + len(_uses(libraries[name]))) for name in checks
     )
     bottom = middle + check_height + 4 * LINE
     kit_height = 2 * LINE + LINE * (len(kit_text) + 1)
@@ -71,9 +71,7 @@ def drawn(tree: Path) -> str:
     for position, name in enumerate(checks):
         left = MARGIN + position * (column + GAP)
         lefts[name] = left + column // 2
-        text = list(lines[name])
-        if libraries[name]:
-            text += ["", _with(libraries[name])]
+        text = [*lines[name], *_uses(libraries[name])]
         shapes.append(_box(left, middle, column, check_height, f"{name}/", "", text))
         # The command looks checks up by name; an import would be another arrow, and red.
         shapes.append(
@@ -152,6 +150,10 @@ def _asks_for(node: ast.AST) -> bool:
 
 def _rooms(imported: Iterable[str]) -> set[str]:
     return {name.split(".")[1] for name in imported if name.startswith("twiceshy.")}
+
+
+def _uses(libraries: Sequence[str]) -> list[str]:
+    return ["", *(f"uses {library}" for library in libraries)] if libraries else []
 
 
 def _with(libraries: Sequence[str]) -> str:
