@@ -82,7 +82,7 @@ class Declaration:
 
 def manual_url(name: str, check: ModuleType) -> str:
     """The published manual page of a check of ours; "" for one of another package."""
-    ours = check.__name__.startswith("twiceshy.") or check.__name__ == f"check_{name}"
+    ours = check.__name__.startswith("twiceshy.")
     return f"{twiceshy.__url__}check_{name}/" if ours else ""
 
 
