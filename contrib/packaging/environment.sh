@@ -76,6 +76,6 @@ environment() ( # DIRECTORY PYTHON WHAT...
     echo "$self: making $directory" >&2
     rm -rf "$directory" &&
         "$interpreter" -m venv "$directory" >&2 &&
-        "$directory/bin/python" -m pip install -q --disable-pip-version-check "$@" >&2 </dev/null &&
+        "$directory/bin/python" -m pip install -qq --disable-pip-version-check "$@" >&2 </dev/null &&
         printf '%s\n' "$wanted" >"$directory/made-of"
 )
