@@ -261,7 +261,9 @@ def test_the_deb_installs_and_goes_without_a_trace(
     needs("dpkg-buildpackage", "dh", "lintian")
     shell(source / "contrib/packaging/build-deb", tmp_path)
     (deb,) = tmp_path.glob("*.deb")
-    shell("lintian", "--fail-on", "error,warning,info", deb)
+    # The bug that asks for the package in Debian is not filed.
+    unfiled = "initial-upload-closes-no-bugs"
+    shell("lintian", "--fail-on", "error,warning,info", "--suppress-tags", unfiled, deb)
     shutil.copy(deb, host.path("/mnt"))
     inside(host, f"dpkg -i /mnt/{deb.name}", DEBIAN_FRONTEND="noninteractive")
     assert_installed(host, "/usr/lib/nagios/plugins")
@@ -378,7 +380,8 @@ SHELLS = {
 def test_what_is_typed_is_completed(name: str, tmp_path: Path, needs: Callable[..., None]) -> None:
     needs(name)
     file = tmp_path / "_twiceshy"
-    file.write_text(shell(sys.executable, "-m", "twiceshy", "completion", name))
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "checks")}
+    file.write_text(shell(sys.executable, "-m", "twiceshy", "completion", name, env=env))
     argv, start = SHELLS[name]
     start = start.format(file=shlex.quote(str(file)), directory=shlex.quote(str(tmp_path)))
     options = typed(argv, start, "check_disk_growth --\t\t")
