@@ -63,16 +63,21 @@ made_of() { # DIRECTORY PYTHON WHAT...
     cat "$here/setup.cfg" "$here/pyproject.toml" | cksum
 }
 
+is_made_of() { # DIRECTORY TEXT
+    [ "$(cat "$1/made-of" 2>/dev/null)" = "$2" ] && "$1/bin/python" -c '' 2>/dev/null
+}
+
 # Make DIRECTORY with PYTHON and have pip install WHAT, unless it is there and was made of the same.
 # A subshell, so that two runs at once wait for each other and the lock ends with it.
 environment() ( # DIRECTORY PYTHON WHAT...
     wanted=$(made_of "$@") || exit 1
     directory=$1 interpreter=$2
     shift 2
+    # One that another user made will do, though we may not write there.
+    is_made_of "$directory" "$wanted" && exit 0
     mkdir -p "$(dirname "$directory")" && exec 9>"$directory.lock" || exit 1
     command -v flock >/dev/null && flock 9
-    [ "$(cat "$directory/made-of" 2>/dev/null)" = "$wanted" ] &&
-        "$directory/bin/python" -c '' 2>/dev/null && exit 0
+    is_made_of "$directory" "$wanted" && exit 0
     echo "$self: making $directory" >&2
     rm -rf "$directory" &&
         "$interpreter" -m venv "$directory" >&2 &&
