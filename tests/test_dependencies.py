@@ -53,11 +53,9 @@ def is_standard(name: str) -> bool:
     known = getattr(sys, "stdlib_module_names", None)  # from Python 3.10 on
     if known is not None:
         return name in known
-    paths = sysconfig.get_paths()
-    places = [Path(paths["stdlib"]), Path(paths["platstdlib"]) / "lib-dynload"]
-    return any(
-        next(place.glob(f"{name}[./]*"), None) or (place / name).is_dir() for place in places
-    )
+    library = Path(sysconfig.get_paths()["stdlib"])
+    files = (*library.glob(f"{name}.*"), *(library / "lib-dynload").glob(f"{name}.*"))
+    return bool(files) or (library / name).is_dir()
 
 
 def modules(checks: Path) -> dict[str, ast.Module]:
