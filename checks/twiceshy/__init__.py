@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-# Where the manual pages are published; the alarms' notes and --help point there.
+# Where the manual is published; alarms' notes point there, and setup.cfg has the same.
 __url__ = "https://twiceshy.readthedocs.io/en/stable/"

@@ -1,7 +1,9 @@
-"""Completion for bash and zsh, generated from the declarations of the checks and of twiceshy.
+"""Completion for bash and zsh, generated from the options of the checks and of twiceshy.
 
 twiceshy completion bash > /etc/bash_completion.d/twiceshy
 twiceshy completion zsh > "${fpath[1]}/_twiceshy"
+
+The .deb and .rpm packages install both.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ SHELLS = ("bash", "zsh")
 def add_arguments(to: argparse.ArgumentParser) -> None:
     """The options of `twiceshy completion`."""
     to.formatter_class = argparse.RawDescriptionHelpFormatter
-    to.add_argument("shell", choices=SHELLS, help="whose script to print")
+    to.add_argument("shell", choices=SHELLS, help="the shell to print the script for")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script of a shell."""
+    """Print the completion script of a shell."""
     checks, _ = roster.declare(roster.found())
     commands = {word: declaration.read(parser_of(word)) for word in COMMANDS}
     programs = {check.command: check.options for check in checks}
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _values(option: Option, names: Sequence[str]) -> Sequence[str]:
-    """What may follow an option or stand for a positional argument, where that is a closed list."""
+    """The values that an option or a positional argument takes, if that is a closed list."""
     if option.choices:
         return option.choices
     if option.placeholder == "STATE":
@@ -70,9 +72,9 @@ def bash(
         for option in options:
             if option.flags and option.placeholder:
                 values = _values(option, names)
-                said = "FILES" if option.is_path and not values else " ".join(values) or "ANY"
+                answer = "FILES" if option.is_path and not values else " ".join(values) or "ANY"
                 patterns = "|".join(f'"{name} {flag}"' for flag in option.flags)
-                lines.append(f"    {patterns}) echo {shlex.quote(said)} ;;")
+                lines.append(f"    {patterns}) echo {shlex.quote(answer)} ;;")
     lines += [
         "    esac",
         "}",
@@ -145,15 +147,15 @@ def zsh(
 
 def _zsh(option: Option, names: Sequence[str]) -> list[str]:
     values = _values(option, names)
-    said = f"({' '.join(values)})" if values else "_files" if option.is_path else " "
+    offered = f"({' '.join(values)})" if values else "_files" if option.is_path else " "
     if not option.flags:
-        return [f"*:{_escaped(option.placeholder)}:{said}"]
+        return [f"*:{_escaped(option.placeholder)}:{offered}"]
     colon = "::" if option.placeholder.startswith("[") else ":"
-    action = f"{colon}{_escaped(option.placeholder)}:{said}" if option.placeholder else ""
+    action = f"{colon}{_escaped(option.placeholder)}:{offered}" if option.placeholder else ""
     again = "*" if option.repeatable or option.counts else ""
     return [f"{again}{flag}[{_escaped(option.help)}]{action}" for flag in option.flags]
 
 
 def _escaped(text: str) -> str:
-    """Words that _arguments does not take for its own syntax."""
+    """Text that _arguments does not mistake for its own syntax."""
     return re.sub(r"[][:\\]", r"\\\g<0>", text)

@@ -1,6 +1,8 @@
 """Man pages, generated from each check's manual and option parser: plain troff (man(7)).
 
 twiceshy man check_flapping | man -l -
+
+The .deb and .rpm packages install them; after pip or pipx this is how to read them.
 """
 
 from __future__ import annotations
@@ -24,7 +26,11 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
     """The options of `twiceshy man`."""
     to.formatter_class = argparse.RawDescriptionHelpFormatter
     to.add_argument(
-        "name", nargs="?", default="twiceshy", metavar="NAME", help="twiceshy, or a check"
+        "name",
+        nargs="?",
+        default="twiceshy",
+        metavar="NAME",
+        help="twiceshy or the name of a check (default: twiceshy)",
     )
 
 
@@ -48,7 +54,7 @@ def own_page() -> str:
     parts = [
         page(
             "twiceshy",
-            "make the rounds of this host, and more",
+            "run every check that applies to this host, and more",
             " ".join(command.parser_of("rounds").format_usage().split()),
             command.MANUAL,
             declaration.read(command.parser_of("rounds")),
