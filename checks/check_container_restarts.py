@@ -66,8 +66,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +78,7 @@ from twiceshy.container_restarts.judgement import judgement, new_failures, swarm
 from twiceshy.container_restarts.observation import (
     absence,
     containers_of,
+    has_containers_without_engine,
     outage,
     swarm_of,
     with_events,
@@ -184,11 +183,8 @@ def services(engine: Engine, settings: Settings, at: Stamp) -> Report:
 
 def applies() -> str:
     """Why there is nothing to check on this host, or ""."""
-    if engine_address(None) is not None:
+    if engine_address(None) is not None or has_containers_without_engine():
         return ""
-    with contextlib.suppress(OSError):
-        if os.listdir("/var/lib/docker/containers"):  # an engine that is down, with containers
-            return ""
     return "no container engine has a socket here"
 
 

@@ -518,7 +518,7 @@ def test_what_may_have_been_stopped_manually_is_as_the_operator_says(story: Stor
     story.engine.add(STOPPED, "web", started=-7200, finished=-1200)
     assert outcome(story.run()) == (
         WARNING,
-        "web has been down for 20m although its policy is always (exit 137 (signal KILL)): "
+        "web has been down for 20m although its policy is always, last exit 137 (signal KILL): "
         "stopped manually, or its policy had no effect",
     )
     assert story.run("--stopped-by-hand", "ok").state is OK
@@ -546,7 +546,7 @@ def test_a_policy_switched_off_by_docker_kill_hup_is_critical(story: Story) -> N
     story.engine.happened(web, "die", 100, exitCode="1")
     assert outcome(story.run()) == (
         CRITICAL,
-        "web has been down for 1m40s although its policy is always: it died by itself (exit 1) "
+        "web has been down for 1m40s although its policy is always: it died by itself with exit 1 "
         "and was not restarted; docker kill -s HUP had switched the policy off",
     )
     story.engine.events.clear()

@@ -379,13 +379,13 @@ def down_clause(
         hup = any(event.action == "kill" and event.signal == 1 for event in events)
         signal = "-s HUP had" if hup else "with a signal may have"
         text = (
-            f"{although}: it died by itself ({last_exit}) and was not restarted; "
-            f"docker kill {signal} switched the policy off"
+            f"{although}: it died by itself with {last_exit}{',' if container.oom_killed else ''} "
+            f"and was not restarted; docker kill {signal} switched the policy off"
         )
         return Clause(CRITICAL, text, Kind.NO_EFFECT, container)
     if seconds <= rules.grace:
         return None
-    text = f"{although} ({last_exit}): stopped manually, or its policy had no effect"
+    text = f"{although}, last {last_exit}: stopped manually, or its policy had no effect"
     return Clause(rules.maybe_stopped, text, Kind.STOPPED, container)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,13 @@ def absence() -> Absence:
     """What is installed on a host where no engine has a socket."""
     is_podman_alone = bool(shutil.which("podman")) and not shutil.which("dockerd")
     return Absence(SOCKETS, is_podman_alone, os.geteuid() == 0)
+
+
+def has_containers_without_engine() -> bool:
+    """Whether docker has containers on this host although it may be down. Root alone can tell."""
+    with contextlib.suppress(OSError):
+        return bool(os.listdir("/var/lib/docker/containers"))
+    return False
 
 
 def outage(address: str, error: EngineDown) -> Outage:

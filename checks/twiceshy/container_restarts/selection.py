@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from twiceshy.container_restarts.formats import Event, Listed
@@ -27,11 +27,11 @@ class Selection:
     PROJECT/SERVICE, globs. `group_by` is the label by which containers succeed each other, or "".
     """
 
-    include: Sequence[Pattern] = field(default=())
-    exclude: Sequence[Pattern] = field(default=())
-    labels: Sequence[str] = field(default=())
-    compose: Sequence[str] = field(default=())
-    images: Sequence[Pattern] = field(default=())
+    include: Sequence[Pattern] = ()
+    exclude: Sequence[Pattern] = ()
+    labels: Sequence[str] = ()
+    compose: Sequence[str] = ()
+    images: Sequence[Pattern] = ()
     group_by: str = ""
 
     @property
