@@ -152,6 +152,7 @@ class Engine:
     """A container engine at an address such as unix:///var/run/docker.sock."""
 
     def __init__(self, url: str, tls: Any = False) -> None:
+        """`tls`: what `tls_of` returns. CheckError if a library is missing; asks nothing yet."""
         self.url = url
         self.is_podman = False
         self.server = "docker"
@@ -310,7 +311,7 @@ class Engine:
         else:
             question = {"since": "0", "until": f"{time.time() + self.clock_offset:.3f}"}
 
-        def asked(client: Any) -> list[Any]:
+        def request(client: Any) -> list[Any]:
             response = client.get(
                 f"{client.base_url}/v{client.api_version}/events",
                 params=question,
@@ -321,7 +322,7 @@ class Engine:
             return [json.loads(line) for line in response.text.splitlines() if line.strip()]
 
         try:
-            lines = self.ask("its events", asked, EVENTS_SECONDS)
+            lines = self.ask("its events", request, EVENTS_SECONDS)
         except (EngineDown, CheckError) as error:
             return Ring(missing=f"the engine's events are not available: {error}")
         events = formats.events(lines)
@@ -354,7 +355,7 @@ class Engine:
     def services(self) -> tuple[list[Service], list[Task]]:
         """The services and tasks of a swarm; CheckError if this node is no manager."""
 
-        def asked(client: Any) -> tuple[Any, Any]:
+        def request(client: Any) -> tuple[Any, Any]:
             response = client.get(
                 f"{client.base_url}/v{client.api_version}/services",
                 params={"status": "true"},
@@ -368,7 +369,7 @@ class Engine:
                 client._raise_for_status(response)
             return response.json(), client.tasks()
 
-        services, tasks = self.ask("its services", asked)
+        services, tasks = self.ask("its services", request)
         return (
             [formats.service(document) for document in services],
             [formats.task(document) for document in tasks],

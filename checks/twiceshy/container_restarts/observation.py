@@ -23,7 +23,7 @@ from twiceshy.container_restarts.formats import (
     SwarmObservation,
 )
 from twiceshy.container_restarts.restarts import STOP_SECONDS, Past
-from twiceshy.container_restarts.selection import Pattern, Selection
+from twiceshy.container_restarts.selection import NamePattern, Selection
 
 
 def absence() -> Absence:
@@ -80,7 +80,7 @@ def with_events(
     return replace(observation, ring=engine.ring(max(since, now - window), now))
 
 
-def swarm_of(engine: Engine, patterns: Sequence[Pattern], now: float) -> SwarmObservation:
+def swarm_of(engine: Engine, patterns: Sequence[NamePattern], now: float) -> SwarmObservation:
     """The services whose names match, and the tasks of the swarm, through a manager.
 
     CheckError if this engine is no manager.

@@ -10,13 +10,15 @@ from typing import Protocol
 from twiceshy.container_restarts.formats import Event, Listed
 
 
-class Pattern(Protocol):
-    """A glob or a regular expression, with the text that was typed."""
+class NamePattern(Protocol):
+    """A glob or a regular expression, as kit.options reads them."""
 
     @property
-    def typed(self) -> str: ...
+    def typed(self) -> str:
+        """What the operator typed."""
 
-    def matches(self, name: str) -> bool: ...
+    def matches(self, name: str) -> bool:
+        """Whether a name, or an image, is meant."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,11 @@ class Selection:
     PROJECT/SERVICE, globs. `group_by` is the label by which containers succeed each other, or "".
     """
 
-    include: Sequence[Pattern] = ()
-    exclude: Sequence[Pattern] = ()
+    include: Sequence[NamePattern] = ()
+    exclude: Sequence[NamePattern] = ()
     labels: Sequence[str] = ()
     compose: Sequence[str] = ()
-    images: Sequence[Pattern] = ()
+    images: Sequence[NamePattern] = ()
     group_by: str = ""
 
     @property
@@ -86,7 +88,7 @@ class Selection:
         return [", ".join(absent)] if absent and not listed else absent
 
 
-def _any_matches(patterns: Sequence[Pattern], name: str) -> bool:
+def _any_matches(patterns: Sequence[NamePattern], name: str) -> bool:
     return any(pattern.matches(name) for pattern in patterns)
 
 
