@@ -198,6 +198,14 @@ def test_the_events_count_what_an_old_container_did_lately(story: Story) -> None
     )
 
 
+def test_a_limit_that_wants_restarts_is_broken_by_none(story: Story) -> None:
+    story.engine.add(STEADY, "web", started=-2 * 86400, created=-9 * 86400)
+    assert outcome(story.run("-w", "1:", "-c", "~:5")) == (
+        WARNING,
+        "web restarted 0 times in 15m (limit 1:)",
+    )
+
+
 # Loops by others
 
 
@@ -843,6 +851,24 @@ def test_an_ssh_that_does_not_let_in_says_what_to_do(says: str, words: str) -> N
     (found,) = report.engine_down(outage(url, refused.value)).findings
     assert (found.state, found.next) == (UNKNOWN, "ssh -p 2222 nagios@web1 docker version")
     assert found.text.startswith(f"docker engine at {url} cannot be asked: {words}")
+
+
+@pytest.mark.parametrize("address", ["unix:///none.sock", "ssh://nagios@web1"])
+@pytest.mark.parametrize("library", ["docker", "requests"])
+def test_a_missing_library_is_named_however_the_engine_is_reached(
+    tmp_path: Path, address: str, library: str
+) -> None:
+    (tmp_path / f"{library}.py").write_text(f"raise ModuleNotFoundError(name={library!r})\n")
+    with Engine(tmp_path) as engine:
+        url = engine.url if address.startswith("unix:") else address
+        done = run_script(
+            SCRIPT, "--docker-host", url, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+        )
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout == (
+        f"CONTAINER_RESTARTS UNKNOWN - python library {library} is missing: "
+        f"apt install python3-{library} (or pip install {library})\n"
+    )
 
 
 def test_a_banner_before_the_words_of_ssh_hides_nothing() -> None:
