@@ -948,8 +948,8 @@ def test_permission_denied_is_unknown_with_the_remedy(tmp_path: Path) -> None:
     [
         ("html", "it answers, but not as a container engine does"),
         ((500, "database is locked"), "it answers 500 when asked for its containers"),
-        ("hang", "no answer within 0.9s (asked for its containers)"),
-        ("drip", "no answer within 0.9s (asked for its containers)"),
+        ("hang", "no answer within 2.4s (asked for its containers)"),
+        ("drip", "no answer within 2.4s (asked for its containers)"),
     ],
     ids=["html", "500", "hang", "drip"],
 )
@@ -958,7 +958,7 @@ def test_a_list_that_cannot_be_had_is_the_engines_outage(
 ) -> None:
     with Engine(tmp_path) as engine:
         engine.faults["/containers/json"] = fault
-        limit = "1s" if fault in ("hang", "drip") else "10s"
+        limit = "3s" if fault in ("hang", "drip") else "10s"
         done = run_script(SCRIPT, "--docker-host", engine.url, "-t", limit)
     assert done.returncode == 2
     assert words[:9] in done.stdout
