@@ -636,6 +636,16 @@ def test_starting_for_an_hour_is_a_warning(story: Story) -> None:  # C25
     )
 
 
+def test_the_next_command_is_about_the_worst_of_a_group(story: Story) -> None:
+    starting = story.engine.add(STEADY, "happy_curie1", created=-3600, started=-3600)
+    starting["State"]["Health"] = {"Status": "starting", "FailingStreak": 0, "Log": []}
+    sick = story.engine.add(STEADY, "sad_euler2", created=-7200, started=-7200)
+    sick["State"]["Health"] = {"Status": "unhealthy", "FailingStreak": 9, "Log": []}
+    found = story.run()
+    assert outcome(found)[0] is CRITICAL
+    assert found.findings[0].next.endswith("inspect -f '{{json .State.Health}}' sad_euler2")
+
+
 # Podman
 
 
