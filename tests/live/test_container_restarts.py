@@ -1,4 +1,4 @@
-"""check_container_restarts against real engines: every loop is staged at once, then looked at.
+"""check_container_restarts against real engines: every loop is staged at once, then checked.
 
 dockerd (with a swarm of one node) and podman run with roots and sockets of their own.
 """
@@ -51,7 +51,7 @@ AS_NOBODY = (
 
 @dataclass
 class Stage:
-    """An engine with all loops running on it, and the check with a history for each look."""
+    """An engine with all loops running on it, and the check with a history for each run."""
 
     engine: Engine
     place: Path
@@ -59,7 +59,7 @@ class Stage:
     loops: list[threading.Thread] = field(default_factory=list)
     mended_at: float = 0.0
 
-    def look(self, *args: str, state: str = "") -> tuple[int, str]:
+    def run(self, *args: str, state: str = "") -> tuple[int, str]:
         """The exit status and the output of a run; `state` names the history that it uses."""
         done = subprocess.run(
             [sys.executable, str(SCRIPT), "--docker-host", self.engine.url, "-t", "30s",
@@ -69,17 +69,14 @@ class Stage:
         assert done.stderr == ""
         return done.returncode, done.stdout
 
-    def looked_at(self, name: str, *args: str) -> tuple[int, str]:
-        return self.look("--include", name, *args, state=name)
-
     def until(self, status: int, words: str, *args: str, seconds: float = 60) -> str:
-        """Looks until the verdict is that; a loop on a loaded machine takes its time."""
+        """Runs it until the verdict is that; a loop on a loaded machine takes its time."""
         last = (-1, "")
         state = "-".join(args).replace("/", "_") or "all"
 
         def is_so() -> bool:
             nonlocal last
-            last = self.look(*args, state=state)
+            last = self.run(*args, state=state)
             return last[0] == status and words in last[1]
 
         with contextlib.suppress(AssertionError):
@@ -105,7 +102,7 @@ class Stage:
     def found(
         self, expected: Sequence[tuple[str, Any, str]], seconds: float, *args: str
     ) -> dict[str, tuple[Any, str]]:
-        """The findings of the first look that has all that is expected, or of the last."""
+        """The findings of the first run that has all that is expected, or of the last."""
         end = time.monotonic() + seconds
         while True:
             found = self.findings(*args)
@@ -263,15 +260,15 @@ def docker_engine(needs: Callable[..., None], request: pytest.FixtureRequest) ->
 
 DOCKER = [
     ("instant", plugin.CRITICAL, "by its policy always (limit 2), last exit 1"),
-    ("exit0", plugin.CRITICAL, "by its policy unless-stopped (limit 2), last exit 0 (it ends by"),
+    ("exit0", plugin.CRITICAL, "by its policy unless-stopped (limit 2), last exit 0 (exits by"),
     ("ten", plugin.CRITICAL, "by its policy always (limit 2)"),
     ("oom", plugin.CRITICAL, "killed for lack of memory (16MiB)"),
     ("oom-inside", plugin.CRITICAL, "processes killed for lack of memory (16MiB) in 15m"),
     ("mended", plugin.CRITICAL, "by its policy always (limit 2)"),
-    ("by-hand", plugin.CRITICAL, "from outside (by hand, cron or autoheal) (limit 2)"),
+    ("by-hand", plugin.CRITICAL, "from outside (manually, by cron or by autoheal) (limit 2)"),
     ("gave-up", plugin.CRITICAL, "the engine gave up: failed to create shim task"),
-    ("nosuch", plugin.CRITICAL, "never started, and its policy always does not try again"),
-    ("three", plugin.CRITICAL, "its policy on-failure:3 is used up, last exit 5"),
+    ("nosuch", plugin.CRITICAL, "never started, and its policy always does not retry"),
+    ("three", plugin.CRITICAL, "all retries of its policy on-failure:3 are used up, last exit 5"),
     ("sick", plugin.CRITICAL, "no database"),
     ("job", plugin.CRITICAL, "job was replaced by a new container"),
     ("shop-web-1", plugin.CRITICAL, "was replaced by a new container"),
@@ -320,7 +317,7 @@ def test_docker_finds_unnamed_containers_that_remove_themselves(docker_engine: S
 
 
 def test_one_line_for_everything_and_the_last_words(docker_engine: Stage) -> None:
-    status, output = docker_engine.look("--log-lines", "2", "-v", "--exclude", "re:_")
+    status, output = docker_engine.run("--log-lines", "2", "-v", "--exclude", "re:_")
     assert status == CRITICAL
     assert "more)" in output.splitlines()[0]
     assert len(output.encode()) < 8192
@@ -329,7 +326,7 @@ def test_one_line_for_everything_and_the_last_words(docker_engine: Stage) -> Non
 def test_a_swarm_service_that_loops_is_found(docker_engine: Stage) -> None:
     docker_engine.until(CRITICAL, "non-zero exit (1)", "--service", "crash")
     docker_engine.until(CRITICAL, "No such image: localhost/nosuch:1", "--service", "noimage")
-    status, output = docker_engine.look("--service", "fine", "--service", "done", "-w", "0")
+    status, output = docker_engine.run("--service", "fine", "--service", "done", "-w", "0")
     assert status == OK, output
 
 
@@ -337,8 +334,8 @@ def test_a_rolling_update_is_no_loop(docker_engine: Stage) -> None:
     import docker
 
     client = docker_engine.engine.client
-    docker_engine.look("--service", "fine", state="rolling")
-    docker_engine.look("--include", "fine.*", state="rolling")
+    docker_engine.run("--service", "fine", state="rolling")
+    docker_engine.run("--include", "fine.*", state="rolling")
     before = client.inspect_service("fine")
     template = before["Spec"]["TaskTemplate"]
     template["ForceUpdate"] = 1
@@ -355,7 +352,7 @@ def test_a_rolling_update_is_no_loop(docker_engine: Stage) -> None:
         60, "the update to begin",
     )  # fmt: skip
     for args in (["--service", "fine"], ["--include", "fine.*"]):
-        status, output = docker_engine.look(*args, "--grace", "5m", state="rolling")
+        status, output = docker_engine.run(*args, "--grace", "5m", state="rolling")
         assert status == OK, output
 
 
@@ -412,11 +409,12 @@ def test_stops_policies_switched_off_and_the_engines_own_end(
             run(name, "exec sleep 10000", restart_policy=ALWAYS, stop_signal="SIGKILL")
         up = ("--include", "re:^(web|db|cache)$", "--include", "stopped")
 
-        status, output = stage.look(*up, "-w", "0", "--grace", "0s", "-v", state="up")
+        status, output = stage.run(*up, "-w", "0", "--grace", "0s", "-v", state="up")
         assert status == OK, output
-        assert "stopped was stopped by hand" in output
+        assert "stopped was stopped manually" in output
         stage.until(
-            CRITICAL, "(exit 1) and was not restarted; docker kill -s HUP had switched the policy",
+            CRITICAL,
+            "with exit 1 and was not restarted; docker kill -s HUP had switched the policy off",
             "--include", "hup",
         )  # fmt: skip
         client.remove_container("hup")
@@ -424,23 +422,23 @@ def test_stops_policies_switched_off_and_the_engines_own_end(
         up = up[:2]
 
         engine.stop()
-        status, output = stage.look(*up, state="up")
+        status, output = stage.run(*up, state="up")
         assert status == CRITICAL
         assert f"docker engine at {engine.url} does not answer: there is no socket" in output
         engine.start()
         wait_until(lambda: len(engine.client.containers()) == 3, 60, "the containers to be back")
-        status, output = stage.look(*up, "-w", "1", "-v", state="up")
+        status, output = stage.run(*up, "-w", "1", "-v", state="up")
         assert status == OK, output
-        assert "3 of 3 containers were started anew together" in output
+        assert "3 of 3 containers restarted together" in output
 
         # Live restore: the daemon goes, the containers stay.
         engine.command = (*engine.command, "--live-restore")
         engine.stop()
         engine.start()
-        stage.look(*up, state="up")
+        stage.run(*up, state="up")
         engine.stop()
         engine.start()
-        status, output = stage.look(*up, "-w", "2", state="up")
+        status, output = stage.run(*up, "-w", "2", state="up")
         assert status == OK, output
 
 
@@ -493,19 +491,19 @@ def test_a_compose_service_is_named_as_project_and_service(shop: Shop) -> None:
         "CRITICAL - shop-named-1 (container billing) restarted",
         "--compose", "shop/named",
     )  # fmt: skip
-    status, output = shop.stage.look("--compose", "shop/named")
+    status, output = shop.stage.run("--compose", "shop/named")
     assert "last exit 127 (command not found)" in output
     assert "logs --tail 50 billing |" in output
-    status, output = shop.stage.look("--compose", "shop/db", "-w", "0")
+    status, output = shop.stage.run("--compose", "shop/db", "-w", "0")
     assert status == OK, output
 
 
 def test_containers_that_compose_makes_anew_again_and_again_are_a_loop(shop: Shop) -> None:
     args = ("--compose", "shop/db", "-w", "1", "-c", "2")
-    shop.stage.look(*args, state="anew")
+    shop.stage.run(*args, state="anew")
     for _ in range(3):
         shop.compose("up", "-d", "--force-recreate", "--timeout", "0", "db")
-    status, output = shop.stage.look(*args, state="anew")
+    status, output = shop.stage.run(*args, state="anew")
     assert status == CRITICAL, output
     assert "shop-db-1 was replaced by a new container 3 times in 15m (limit 2)" in output
 
@@ -527,7 +525,7 @@ def test_a_container_whose_image_was_pruned_is_still_of_that_image(shop: Shop) -
     ("key", "known", "status", "words"),
     [
         ("key", "known-host", CRITICAL, "CRITICAL - shop-web-1 restarted"),
-        ("other-key", "known-host", UNKNOWN, "ssh lets nobody in with the keys of this user"),
+        ("other-key", "known-host", UNKNOWN, "ssh refuses the keys of this user"),
         ("key", "none", UNKNOWN, "the ssh host key is not known to this user"),
         ("key", "known-other-host", UNKNOWN, "the ssh host key has changed; if you know why"),
     ],
@@ -565,21 +563,21 @@ def test_podman_of_an_ordinary_user_is_found_at_his_own_socket(needs: Callable[.
             "XDG_RUNTIME_DIR": str(engine.home), "XDG_STATE_HOME": str(engine.home),
         }  # fmt: skip
 
-        def look() -> tuple[int, str]:
+        def run() -> tuple[int, str]:
             argv = [sys.executable, "-c", AS_NOBODY, str(SCRIPT.parent), "--include", "crash"]
             done = subprocess.run(argv, env=own, capture_output=True, text=True, check=False)
             assert done.stderr == ""
             return done.returncode, done.stdout
 
-        wait_until(lambda: look()[0] == CRITICAL, 60, "the loop to be seen")
-        status, output = look()
+        wait_until(lambda: run()[0] == CRITICAL, 60, "the loop to be seen")
+        status, output = run()
         assert "CRITICAL - crash restarted" in output
         assert "by its policy always (limit 5), last exit 3" in output
         assert "Next: podman logs --tail 50 crash |" in output
 
         # The containers need no service; the check does.
         engine.socket.unlink()
-        status, output = look()
+        status, output = run()
         assert status == CRITICAL
         if shutil.which("dockerd") is None:
             assert output.endswith("Next: systemctl --user enable --now podman.socket\n")
@@ -614,11 +612,11 @@ def podman_engine(needs: Callable[..., None], request: pytest.FixtureRequest) ->
 
 
 PODMAN = [
-    ("exit0", plugin.CRITICAL, "by its policy always (limit 2), last exit 0 (it ends by itself)"),
+    ("exit0", plugin.CRITICAL, "by its policy always (limit 2), last exit 0 (exits by itself)"),
     ("two", plugin.CRITICAL, "by its policy always (limit 2), last exit 3"),
-    ("three", plugin.CRITICAL, "its policy on-failure:3 is used up, last exit 5"),
-    ("stopped", plugin.WARNING, "stopped by hand, or its policy had no effect"),
-    ("by-hand", plugin.CRITICAL, "from outside (by hand, cron or autoheal) (limit 2)"),
+    ("three", plugin.CRITICAL, "all retries of its policy on-failure:3 are used up, last exit 5"),
+    ("stopped", plugin.WARNING, "stopped manually, or its policy had no effect"),
+    ("by-hand", plugin.CRITICAL, "from outside (manually, by cron or by autoheal) (limit 2)"),
     ("job", plugin.CRITICAL, "job was replaced by a new container"),
 ]
 
@@ -631,7 +629,7 @@ def test_podman_finds_all_of_them_and_leaves_the_others_alone(podman_engine: Sta
         assert words in found[name][1]
 
 
-def test_podman_is_told_apart(podman_engine: Stage) -> None:
-    status, output = podman_engine.look("--include", "three")
+def test_podman_is_recognised(podman_engine: Stage) -> None:
+    status, output = podman_engine.run("--include", "three")
     assert status == CRITICAL
     assert "Next: podman --url unix://" in output

@@ -64,7 +64,7 @@ class Engine:
         self.tcp = tcp or tls is not None
         self.tls = tls
         self.kind = kind
-        self._version = self._said()
+        self._version = self._captured_version()
         self.now = time.time() if now is None else now
         self.containers: dict[str, dict[str, Any]] = {}
         self.events: list[dict[str, Any]] = []
@@ -211,11 +211,11 @@ class Engine:
     def version(self) -> dict[str, Any]:
         return self._version
 
-    def _said(self) -> dict[str, Any]:
+    def _captured_version(self) -> dict[str, Any]:
         if self.kind.startswith("docker-29"):
-            said: dict[str, Any] = captured("docker-20.10-version")
-            said.update(Version="29.1.0", ApiVersion="1.52", MinAPIVersion="1.44")
-            return said
+            newer: dict[str, Any] = captured("docker-20.10-version")
+            newer.update(Version="29.1.0", ApiVersion="1.52", MinAPIVersion="1.44")
+            return newer
         version: dict[str, Any] = captured(f"{self.kind}-version")
         return version
 
@@ -270,10 +270,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send(frame, "application/octet-stream")
         elif path == "/events":
             since = float(question.get("since", 0))
-            told = [event for event in side.events if event["timeNano"] / 1e9 >= since]
+            events = [event for event in side.events if event["timeNano"] / 1e9 >= since]
             if side.kind[0] == "p" and "until" in question:
-                told = []
-            self.send("".join(json.dumps(event) + "\n" for event in told).encode())
+                events = []
+            self.send("".join(json.dumps(event) + "\n" for event in events).encode())
         elif path in ("/services", "/tasks"):
             if not side.is_manager:
                 self.answer({"message": "This node is not a swarm manager."}, 503)

@@ -1,6 +1,6 @@
-"""The outage of 2015, second half: a container that dies at each start, restarted for ever.
+"""The second half of the outage of 2015: a container that dies at each start, restarted for ever.
 
-The engine is the one that runs here; else, for root, a dockerd of our own in the sandbox. The
+The engine is the one that runs here; else, for root, a dockerd of its own in the sandbox. The
 image is made of this host's shell and its libraries, so that nothing is downloaded.
 """
 
@@ -20,12 +20,12 @@ from twiceshy.kit.drill import Cannot, Drill, Play, Sandbox, program
 
 OUTAGE = "a container dies at each start, and its restart policy makes a loop of it"
 
-# It dies while there is a mistake in its configuration, and serves otherwise.
+# It dies while there is a mistake in its configuration, and runs otherwise.
 COMMAND = "if [ -e /conf/mistake ]; then echo 'cannot read /conf' >&2; exit 1; fi; sleep 86400"
 
 
 def stage(box: Sandbox) -> Play:
-    """One container of our own, named after the sandbox, in the engine that can be had."""
+    """One container, named after the sandbox, in the engine that is available."""
     docker = plugin.require("docker", "python3-docker")
     url, client = _engine(box, docker)
     name = box.directory.name
@@ -51,7 +51,7 @@ def stage(box: Sandbox) -> Play:
 
     def break_it() -> None:
         (configuration / "mistake").write_text("")
-        # It dies by itself, as a crash would have it: a stop through the API would end the policy.
+        # It must die by itself, as in a crash: a stop through the API would end the policy.
         pid = client.inspect_container(container["Id"])["State"]["Pid"]
         if pid:
             _crash(client, container["Id"], pid)
@@ -63,30 +63,30 @@ def stage(box: Sandbox) -> Play:
         ],
         fault="a mistake in the container's configuration; its process dies",
         break_it=break_it,
-        remedy="the mistake is taken out; the engine's next start succeeds",
+        remedy="the mistake is removed; the engine's next start succeeds",
         mend_it=(configuration / "mistake").unlink,
         patience_seconds=150,
     )  # fmt: skip
 
 
 def _crash(client: Any, container: str, pid: int) -> None:
-    """Kill the container's process from outside; without the right to, ask the engine to."""
+    """Kill the container's process from outside, or, without the right to, through the engine."""
     try:
         os.kill(pid, 9)
     except OSError:
-        # docker kill counts as a stop by hand and ends the policy, so start it once more.
+        # docker kill counts as a manual stop and ends the policy, so start it once more.
         client.kill(container)
         client.start(container)
 
 
 def _removed(docker: Any, remove: Any, *arguments: Any) -> None:
-    # The engine may be gone already, when it was ours.
+    # The engine may have ended already, if it was the drill's.
     with contextlib.suppress(docker.errors.DockerException, OSError):
         remove(*arguments)
 
 
 def _engine(box: Sandbox, docker: Any) -> tuple[str, Any]:
-    """URL and client of an engine: $DOCKER_HOST, the usual socket, or one of our own."""
+    """URL and client of an engine: $DOCKER_HOST, the usual socket, or one in the sandbox."""
     for url in (os.environ.get("DOCKER_HOST", ""), "unix:///var/run/docker.sock"):
         if url and (url.startswith("tcp") or Path(url[len("unix://") :]).exists()):
             with contextlib.suppress(docker.errors.DockerException, OSError):
@@ -122,25 +122,25 @@ def _engine(box: Sandbox, docker: Any) -> tuple[str, Any]:
             return bool(client.ping())
         return False
 
-    box.wait_for(answers, "a dockerd of our own", 60)
+    box.wait_for(answers, "an answer of the drill's own dockerd", 60)
     return url, client
 
 
 def _ended(engine: subprocess.Popen[bytes]) -> None:
-    """Let dockerd end its containers and mounts itself before everything is killed."""
+    """Let dockerd end its own containers and mounts before everything is killed."""
     engine.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         engine.wait(20)
 
 
 def _unmounted(below: str) -> None:
-    """Take away what dockerd has left mounted in its own directories."""
+    """Unmount what dockerd has left mounted in its own directories."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
         mounts = [line.split()[4] for line in lines]
-        for place in reversed(mounts):
-            if place.startswith(f"{below}/"):
-                subprocess.run(["umount", "-l", place], capture_output=True, check=False)
+        for mount in reversed(mounts):
+            if mount.startswith(f"{below}/"):
+                subprocess.run(["umount", "-l", mount], capture_output=True, check=False)
 
 
 def _image() -> bytes:

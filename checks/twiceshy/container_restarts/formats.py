@@ -1,8 +1,8 @@
-"""What container engines say: lists, inspections, events and swarm tasks as values.
+"""What container engines answer: lists, inspections, events and swarm tasks as values.
 
 Formats: the Docker Engine API (https://docs.docker.com/reference/api/engine/), versions 1.41 to
-1.52, and podman's compatible one, which differs in small things that are named where they matter.
-No I/O here.
+1.52, and podman's compatible one, which differs in details that are named where they matter.
+Pure.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ MADE_UP_NAME = re.compile(r"[a-z]+_[a-z]+\d?\Z")
 
 # com.docker.swarm.task.name is SERVICE.SLOT.TASK, or SERVICE.NODE.TASK for a global service.
 TASK_NAME = re.compile(r"(.+)\.[0-9a-z]{25}\Z")
+
+# Docker has no code for an occupied port, only these words of libnetwork, in English everywhere.
+PORT_TAKEN = re.compile(
+    r":(?P<port>\d+)(: bind: address already in use|(?P<other> failed: port is already allocated))"
+)
 
 STAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(\.\d+)?\s?(Z|[+-]\d\d:?\d\d)?")
 
@@ -53,12 +58,24 @@ class Listed:
 
 @dataclass(frozen=True)
 class Health:
-    """The health check of a container; `failing_since` in engine time, None while it passes."""
+    """The health check of a container.
+
+    `failing_since` is in engine time, None while it passes; `output` is what the last probe
+    printed; `patience` is how many seconds it may take to leave "starting".
+    """
 
     status: str
     failing_since: float | None = None
-    says: str = ""
+    output: str = ""
     patience: float = 120.0
+
+
+@dataclass(frozen=True)
+class PortConflict:
+    """A port that a container could not have, because a process or another container has it."""
+
+    port: int
+    is_containers: bool
 
 
 @dataclass(frozen=True)
@@ -83,13 +100,26 @@ class Container:
     max_retries: int = 0
     memory_limit: int = 0
     health: Health | None = None
+    port_conflict: PortConflict | None = None
 
     @property
     def is_alive(self) -> bool:
+        """Whether it runs, is paused, or waits to be restarted by its policy."""
         return self.status in ALIVE
 
     @property
-    def policy_words(self) -> str:
+    def ended(self) -> float:
+        """When it ended, in engine time; when it was created if it never started."""
+        return self.finished_at or self.created
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended with an exit status other than 0, or its last start failed."""
+        return self.exit_code != 0 or bool(self.error)
+
+    @property
+    def policy_typed(self) -> str:
+        """The restart policy as `docker run --restart` takes it: "always", "on-failure:3"."""
         return f"{self.policy}:{self.max_retries}" if self.max_retries else self.policy
 
 
@@ -109,24 +139,27 @@ class Event:
 
 @dataclass(frozen=True)
 class Ring:
-    """The events that the engine still remembers; complete from `covered_from` on."""
+    """The events that the engine still has; complete from `covered_from` (engine time) on.
+
+    `covered_from` is None, and there are no events, if the engine did not give any; `missing` says
+    why.
+    """
 
     events: Sequence[Event] = ()
     covered_from: float | None = None
-
-    def of(self, container_id: str) -> list[Event]:
-        return [event for event in self.events if event.id == container_id]
+    missing: str = ""
 
     def by_container(self) -> dict[str, list[Event]]:
-        sorted_out: dict[str, list[Event]] = {}
+        """The events of each container, by its id, oldest first."""
+        found: dict[str, list[Event]] = {}
         for event in self.events:
-            sorted_out.setdefault(event.id, []).append(event)
-        return sorted_out
+            found.setdefault(event.id, []).append(event)
+        return found
 
 
 @dataclass(frozen=True)
 class Task:
-    """One try to run one replica of a swarm service."""
+    """One attempt to run one replica of a swarm service."""
 
     id: str
     service_id: str
@@ -141,19 +174,76 @@ class Task:
 
 @dataclass(frozen=True)
 class Service:
-    """A swarm service; `running` and `desired` are None where the engine is too old to say."""
+    """A swarm service; `running` and `desired` are None where the engine is too old to tell.
+
+    `is_job`: its tasks are meant to end (mode ReplicatedJob or GlobalJob).
+    """
 
     id: str
     name: str
-    mode: str
+    is_job: bool
     restarts_on: str
     running: int | None
     desired: int | None
     updated: float
 
 
+@dataclass(frozen=True)
+class Observation:
+    """What one run has seen of an engine's containers; `now` is in the engine's own clock.
+
+    `listed` are the containers that were asked for, `containers` those of them that were
+    inspected, and `unanswered` maps the names of the others to the reason.
+    """
+
+    engine: str
+    now: float
+    listed: Sequence[Listed]
+    containers: Sequence[Container]
+    ring: Ring
+    unanswered: Mapping[str, str]
+    is_podman: bool = False
+
+
+@dataclass(frozen=True)
+class SwarmObservation:
+    """What one run has seen of a swarm, through a manager; `now` is in the manager's clock.
+
+    `services` are those that were asked for, `names` those of all.
+    """
+
+    now: float
+    services: Sequence[Service]
+    tasks: Sequence[Task]
+    names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Absence:
+    """No engine has a socket here. `is_podman_alone`: podman is installed and dockerd is not."""
+
+    sockets: Sequence[str]
+    is_podman_alone: bool
+    is_root: bool
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Why an engine could not be asked, in words.
+
+    `login` is the command that logs in where an ssh:// address points, else ""; `is_refused` means
+    that ssh, or docker behind it, does not let this user in, which is no outage of the engine.
+    """
+
+    server: str
+    address: str
+    text: str
+    login: str = ""
+    is_refused: bool = False
+
+
 def instant(text: str) -> float | None:
-    """Seconds since 1970 of the engine's time stamp; None for its zero time and for nonsense.
+    """Seconds since 1970 of the engine's time stamp; None for its zero time and for garbage.
 
     Nanoseconds are kept as far as a float goes; docker's "never" is the year 1.
     """
@@ -171,7 +261,7 @@ def instant(text: str) -> float | None:
 
 
 def listed(entry: Mapping[str, Any]) -> Listed:
-    """An entry of GET /containers/json. A link adds /other/alias; the own name has one slash."""
+    """An entry of GET /containers/json. A link adds /other/alias; its own name has one slash."""
     names = [str(name) for name in entry.get("Names") or ()]
     own = [name for name in names if name.count("/") == 1] or names
     created = entry.get("Created") or 0
@@ -189,7 +279,7 @@ def listed(entry: Mapping[str, Any]) -> Listed:
 def group_of(
     name: str, image: str, command: str, labels: Mapping[str, str], group_by: str = ""
 ) -> Group:
-    """The group of a container: by label asked for, compose, swarm, own name, image and command."""
+    """A container's group: by the label `group_by`, compose, swarm, name, or image and command."""
     if group_by and labels.get(group_by):
         value = labels[group_by]
         return Group(f"label:{group_by}={value}", value, "label")
@@ -201,8 +291,8 @@ def group_of(
         if str(labels.get("com.docker.compose.oneoff")).lower() == "true":
             return Group(f"compose-run:{project}/{service}", f"{project}-{service}-run", "label")
         number = labels.get("com.docker.compose.container-number") or "1"
-        said = f"{project}-{service}-{number}"  # as compose names it, unless container_name is set
-        return Group(f"compose:{project}/{service}/{number}", said, "compose", True)
+        usual = f"{project}-{service}-{number}"  # what compose calls it, without container_name
+        return Group(f"compose:{project}/{service}/{number}", usual, "compose", True)
     swarm, task = (
         labels.get("com.docker.swarm.service.name"),
         labels.get("com.docker.swarm.task.name"),
@@ -214,14 +304,13 @@ def group_of(
     if name and not MADE_UP_NAME.match(name):
         return Group(f"name:{name}", name, "name")
     short = " ".join(command.split())
-    said = f"{image} ({short[:40]})" if short else image
-    return Group(f"image:{image} {short}", said, "image")
+    return Group(f"image:{image} {short}", f"{image} ({short[:40]})" if short else image, "image")
 
 
 def inspected(document: Mapping[str, Any], entry: Listed, group_by: str = "") -> Container:
     """GET /containers/ID/json together with the list's entry, which has the epoch of creation.
 
-    KeyError if the document is none.
+    KeyError if the document is no inspection.
     """
     state: Mapping[str, Any] = document["State"]
     host: Mapping[str, Any] = document.get("HostConfig") or {}
@@ -237,6 +326,7 @@ def inspected(document: Mapping[str, Any], entry: Listed, group_by: str = "") ->
     if state.get("Restarting"):
         status = "restarting"  # docker: Running is true as well, and the pid is 0
     started, finished = str(state.get("StartedAt") or ""), str(state.get("FinishedAt") or "")
+    error = str(state.get("Error") or "")
     return Container(
         id=str(document.get("Id") or entry.id),
         name=name,
@@ -250,19 +340,26 @@ def inspected(document: Mapping[str, Any], entry: Listed, group_by: str = "") ->
         finished_at=instant(finished),
         exit_code=int(state.get("ExitCode") or 0),
         oom_killed=bool(state.get("OOMKilled")),
-        error=str(state.get("Error") or ""),
+        error=error,
         restart_count=int(document.get("RestartCount") or 0),
         policy=policy_name,
         max_retries=int(policy.get("MaximumRetryCount") or 0),
         memory_limit=int(host.get("Memory") or 0),
         health=_health(state, configured),
+        port_conflict=port_conflict(error),
     )
+
+
+def port_conflict(error: str) -> PortConflict | None:
+    """The port in State.Error over which a start failed, or None (moby libnetwork/portmapper)."""
+    conflict = PORT_TAKEN.search(error)
+    return PortConflict(int(conflict["port"]), bool(conflict["other"])) if conflict else None
 
 
 def _health(state: Mapping[str, Any], configured: Mapping[str, Any]) -> Health | None:
     """The health check. Docker omits it when the image has none; podman leaves the status empty."""
-    said = state.get("Health") or state.get("Healthcheck") or {}
-    status = str(said.get("Status") or "").lower()
+    health = state.get("Health") or state.get("Healthcheck") or {}
+    status = str(health.get("Status") or "").lower()
     if not status or status == "none":
         return None
     probe = configured.get("Healthcheck") or {}
@@ -270,17 +367,17 @@ def _health(state: Mapping[str, Any], configured: Mapping[str, Any]) -> Health |
     limit = (probe.get("Timeout") or 30e9) / 1e9
     patience = (probe.get("StartPeriod") or 0) / 1e9
     patience += (probe.get("Retries") or 3) * (interval + limit)
-    log = [entry for entry in said.get("Log") or () if isinstance(entry, dict)]
+    log = [entry for entry in health.get("Log") or () if isinstance(entry, dict)]
     last = instant(str(log[-1].get("End") or log[-1].get("Start") or "")) if log else None
-    streak = int(said.get("FailingStreak") or 0)
+    streak = int(health.get("FailingStreak") or 0)
     since = None
     if last is not None and streak:
         # The log holds five probes only; a longer streak began that many steps before the last.
         first = instant(str(log[0].get("Start") or ""))
         pace = (last - first) / (len(log) - 1) if first and len(log) > 1 else interval
         since = last - (streak - 1) * max(pace, 0.0)
-    says = str(log[-1].get("Output") or "") if log else ""
-    return Health(status, since, " ".join(says.split()), patience)
+    output = str(log[-1].get("Output") or "") if log else ""
+    return Health(status, since, " ".join(output.split()), patience)
 
 
 def events(lines: Iterable[str | Mapping[str, Any]]) -> list[Event]:
@@ -349,7 +446,7 @@ def service(document: Mapping[str, Any]) -> Service:
     return Service(
         id=str(document.get("ID") or ""),
         name=str(spec.get("Name") or document.get("ID") or ""),
-        mode=modes[0],
+        is_job=modes[0].endswith("Job"),
         restarts_on=str((template.get("RestartPolicy") or {}).get("Condition") or "any"),
         running=_number(status.get("RunningTasks")),
         desired=_number(status.get("DesiredTasks")),
