@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from disk_families import DAY, DAYS, HOLDOUT, STEP, TUNING, Trace, made  # noqa: E402
 from disk_families_blind import BLIND  # noqa: E402
 
-from twiceshy import forecast  # noqa: E402
+from twiceshy.disk_growth import forecast  # noqa: E402
 
 HOUR = 12  # looks an hour
 Alarms = list[bool]

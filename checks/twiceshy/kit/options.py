@@ -151,11 +151,16 @@ def add_missing(to: argparse._ActionsContainer, default: str = "critical") -> No
     )
 
 
-def add_selectors(to: argparse._ActionsContainer, what: str) -> None:
-    """--include and --exclude, repeatable; `what` they select, in the plural."""
+def add_selectors(
+    to: argparse._ActionsContainer, what: str, include: str = "", exclude: str = ""
+) -> None:
+    """--include and --exclude, repeatable; `what` they select, in the plural.
+
+    `include`, `exclude`: the help of either in other words.
+    """
     for option, words in (
-        ("--include", f"look at these {what} only"),
-        ("--exclude", f"leave these {what} out"),
+        ("--include", include or f"look at these {what} only"),
+        ("--exclude", exclude or f"leave these {what} out"),
     ):
         to.add_argument(
             option,
