@@ -52,8 +52,6 @@ from twiceshy.disk_growth import forecast, history
 from twiceshy.disk_growth.filesystem import (
     Mount,
     Observation,
-    RecentWrites,
-    Search,
     Subject,
     Usage,
     parse_mounts,
@@ -98,6 +96,7 @@ from twiceshy.kit.verdict import Finding, Report
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from twiceshy.disk_growth.culprits import RecentWrites, Search
     from twiceshy.kit.drill import Drill
     from twiceshy.kit.figures import Curve
 
@@ -239,8 +238,8 @@ def run(settings: Settings, host: Host) -> Report:
             judgements.append(judgement)
         judgements.sort(key=urgency)
 
-        findings = unseen(observation, settings.selection)
-        findings += found(judgements, book, at, host.search)
+        findings = unobserved_findings(observation, settings.selection)
+        findings += judgement_findings(judgements, book, at, host.search)
         fault = book.save()
         if fault is not None:
             findings = [fault, *without_learning(findings)]
@@ -260,7 +259,7 @@ def judged_and_remembered(
     return judged(usage, mine.used, mine.inodes, limits)
 
 
-def unseen(observation: Observation, selection: Selection) -> list[Finding]:
+def unobserved_findings(observation: Observation, selection: Selection) -> list[Finding]:
     """A finding for each subject that is not there or could not be observed."""
     findings = [
         not_mounted(path, selection.missing)
@@ -273,7 +272,7 @@ def unseen(observation: Observation, selection: Selection) -> list[Finding]:
     return findings
 
 
-def found(
+def judgement_findings(
     judgements: Sequence[Judgement],
     book: History,
     at: Stamp,
@@ -301,6 +300,8 @@ def with_culprits(
     search: Callable[[Search], RecentWrites],
 ) -> Finding:
     """The finding with what grew, found in a part of the time that is left."""
+    from twiceshy.disk_growth.culprits import RecentWrites, Search
+
     outlook = judgement.inodes if judgement.of_inodes else judgement.bytes
     seconds = min(3.0, (deadline.remaining() - 1) / 2)
     since = at.wall - max(forecast.HOUR, min(outlook.seconds, forecast.DAY))

@@ -17,8 +17,8 @@ from sides.disks import GIB, Disks, Watch
 from twiceshy.disk_growth import history as growth_history
 from twiceshy.disk_growth import program as check_disk_growth
 from twiceshy.disk_growth import sysstat
-from twiceshy.disk_growth.culprits import searched
-from twiceshy.disk_growth.filesystem import RecentWrites, Search, Tree, Usage, parse_mounts
+from twiceshy.disk_growth.culprits import RecentWrites, Search, searched
+from twiceshy.disk_growth.filesystem import Tree, Usage, parse_mounts
 from twiceshy.disk_growth.forecast import Series
 from twiceshy.disk_growth.judgement import at_first_sight
 from twiceshy.disk_growth.observation import tree_usage, watched

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from twiceshy.disk_growth.filesystem import Mount, RecentWrites, Search, Usage
+from twiceshy.disk_growth.culprits import RecentWrites, Search
+from twiceshy.disk_growth.filesystem import Mount, Usage
 from twiceshy.disk_growth.program import options, plan
 from twiceshy.kit.check import Check
 from twiceshy.kit.stamps import Stamp

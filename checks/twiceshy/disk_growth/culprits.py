@@ -1,7 +1,8 @@
 """The search for what grew: recently written files, who has them open, what is deleted but open.
 
 /proc is read here rather than by psutil: its Process.open_files() leaves deleted files out, and its
-import costs about as much as the rest of a run (tests/benchmarks/open_files.py).
+import costs about as much as the kit's (tests/benchmarks/open_files.py). Only a run that alarms
+loads this module.
 """
 
 from __future__ import annotations
@@ -11,13 +12,41 @@ import heapq
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from twiceshy.disk_growth.filesystem import RecentWrites, Search
-
 DELETED = " (deleted)"  # what d_path() in fs/d_path.c appends to the name of an unlinked file
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search for what grew on the filesystem of `point`: `since` is seconds of the epoch."""
+
+    point: str
+    since: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"what grows on {self.point}"
+
+
+@dataclass(frozen=True)
+class RecentWrites:
+    """What was written recently: paths with bytes, who has them open, what is deleted and open.
+
+    `by_directory`: bytes of the recently written files directly in it; `entries`: how many entries
+    each directory has, the largest only; `complete`: whether the time sufficed for the whole tree;
+    `unprivileged`: not root, so private directories and others' open files were not searched.
+    """
+
+    files: tuple[tuple[str, float], ...]
+    by_directory: tuple[tuple[str, float], ...]
+    entries: tuple[tuple[str, int], ...]
+    writers: Mapping[str, str]
+    deleted: tuple[tuple[str, float], ...]
+    complete: bool
+    unprivileged: bool = False
 
 
 @dataclass

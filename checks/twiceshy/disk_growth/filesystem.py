@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Union
@@ -96,36 +95,6 @@ class Observation:
     usages: tuple[tuple[Subject, Usage], ...]
     unobserved: tuple[Unobserved, ...]
     unmounted: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search for what grew on the filesystem of `point`: `since` is seconds of the epoch."""
-
-    point: str
-    since: float
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"what grows on {self.point}"
-
-
-@dataclass(frozen=True)
-class RecentWrites:
-    """What was written recently: paths with bytes, who has them open, what is deleted and open.
-
-    `by_directory`: bytes of the recently written files directly in it; `entries`: how many entries
-    each directory has, the largest only; `complete`: whether the time sufficed for the whole tree;
-    `unprivileged`: not root, so private directories and others' open files were not searched.
-    """
-
-    files: tuple[tuple[str, float], ...]
-    by_directory: tuple[tuple[str, float], ...]
-    entries: tuple[tuple[str, int], ...]
-    writers: Mapping[str, str]
-    deleted: tuple[tuple[str, float], ...]
-    complete: bool
-    unprivileged: bool = False
 
 
 def parse_mounts(mountinfo: str) -> list[Mount]:

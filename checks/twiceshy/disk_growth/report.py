@@ -9,14 +9,18 @@ import datetime
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from twiceshy.disk_growth.filesystem import RecentWrites, quoted
+from twiceshy.disk_growth.filesystem import quoted
 from twiceshy.disk_growth.forecast import Outlook
 from twiceshy.disk_growth.judgement import LEARNING, Judgement, history_words
 from twiceshy.disk_growth.settings import Limits
 from twiceshy.kit import units, verdict
 from twiceshy.kit.plugin import OK
 from twiceshy.kit.verdict import Finding, Measure, label, safe
+
+if TYPE_CHECKING:
+    from twiceshy.disk_growth.culprits import RecentWrites
 
 
 def urgency(judgement: Judgement) -> tuple[int, float, str]:
