@@ -1,8 +1,8 @@
 """The search for what grew: recently written files, who has them open, what is deleted but open.
 
 /proc is read here rather than by psutil: its Process.open_files() leaves deleted files out, and its
-import alone costs about as much as this whole pass (tests/benchmarks/open_files.py). Only a run that
-alarms loads this module.
+import alone costs about as much as this whole pass (tests/benchmarks/open_files.py). Only a run
+that alarms loads this module.
 """
 
 from __future__ import annotations
