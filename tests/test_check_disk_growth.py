@@ -14,8 +14,17 @@ import pytest
 
 from contract import Case
 from sides.disks import GIB, Disks, Watch
-from twiceshy.disk_growth import program as growth
-from twiceshy.kit import history, options, subprocesses
+from twiceshy.disk_growth import history as growth_history
+from twiceshy.disk_growth import program as check_disk_growth
+from twiceshy.disk_growth import sysstat
+from twiceshy.disk_growth.culprits import RecentWrites, Search, searched
+from twiceshy.disk_growth.filesystem import Tree, Usage, parse_mounts
+from twiceshy.disk_growth.forecast import Series
+from twiceshy.disk_growth.judgement import at_first_sight
+from twiceshy.disk_growth.observation import tree_usage, watched
+from twiceshy.disk_growth.settings import settings_of
+from twiceshy.kit import options, subprocesses
+from twiceshy.kit.history import History
 from twiceshy.kit.stamps import Stamp
 
 
@@ -75,8 +84,8 @@ not a line of mountinfo
 
 
 def points(*include: str, exclude: tuple[str, ...] = ()) -> list[str]:
-    chosen = growth.watched(
-        growth.mounts(MOUNTINFO),
+    chosen = watched(
+        parse_mounts(MOUNTINFO),
         tuple(options.pattern(text) for text in include),
         tuple(options.pattern(text) for text in exclude),
     )
@@ -96,19 +105,75 @@ def test_what_is_excluded_is_left_out() -> None:
 
 
 def test_a_mount_hides_the_one_below_it() -> None:
-    hidden = [m.source for m in growth.mounts(MOUNTINFO) if m.point == "/mnt/over"]
+    hidden = [m.source for m in parse_mounts(MOUNTINFO) if m.point == "/mnt/over"]
     assert hidden == ["/dev/sdf1"]
 
 
 # Stories
 
 
-def test_the_first_run_is_learning(watch: Watch) -> None:
-    assert told(watch.look()) == (3, "/srv still learning: 0s of history, 1d12h needed")
+def test_the_first_run_is_ok_and_says_that_there_is_no_forecast_yet(watch: Watch) -> None:
+    assert told(watch.look()) == (
+        0,
+        "1 filesystem watched, no forecast yet for /srv (0s of history, 1d12h needed)",
+    )
 
 
-def test_learning_can_be_ok_for_a_roll_out(watch: Watch) -> None:
-    assert told(watch.look("--learning", "ok"))[0] == 0
+def test_a_first_run_of_several_filesystems_is_one_sentence(watch: Watch, disks: Disks) -> None:
+    disks.add("/data")
+    disks.add("/home")
+    check = watch.look("-v")
+    assert told(check) == (
+        0,
+        "3 filesystems watched, no forecast yet for /data and 2 others "
+        "(0s of history, 1d12h needed)",
+    )
+    assert check.output().splitlines()[1:3] == [
+        "/data has no forecast yet: 0s of history, 1d12h needed",
+        "/home has no forecast yet: 0s of history, 1d12h needed",
+    ]
+
+
+def test_a_new_filesystem_beside_a_known_one_has_no_forecast_yet(
+    watch: Watch, disks: Disks
+) -> None:
+    watch.hours(80, srv=0.1)
+    disks.add("/data")
+    assert told(watch.look()) == (
+        0,
+        "2 filesystems watched, none full within 48h, no forecast yet for /data "
+        "(0s of history, 1d12h needed); /srv first, in 17d12h (2023-12-05)",
+    )
+
+
+def test_learning_can_be_unknown_for_those_who_want_to_see_it(watch: Watch, disks: Disks) -> None:
+    disks.add("/data")
+    check = watch.look("--learning", "unknown")
+    assert told(check) == (
+        3,
+        "/data has no forecast yet: 0s of history, 1d12h needed (+1 more)",
+    )
+    assert "UNKNOWN: /srv has no forecast yet: 0s of history, 1d12h needed" in check.output()
+
+
+def test_what_is_full_comes_before_what_has_no_forecast_yet(watch: Watch, disks: Disks) -> None:
+    disks.add("/data")
+    disks.use("/srv", 100)
+    assert told(watch.look()) == (2, "/srv is full: 0B of 100GiB left")
+    assert told(watch.look("--learning", "unknown"))[1] == (
+        "/srv is full: 0B of 100GiB left (+1 more)"
+    )
+
+
+def test_a_corrupt_history_is_unknown_and_no_new_host(watch: Watch) -> None:
+    watch.hours(40)
+    (watch.state_dir / "disk_growth.sqlite").write_bytes(b"SQLite format 3\0" + b"torn" * 500)
+    words = "/srv has no forecast yet: {} of history, 1d12h needed"
+    assert told(watch.look()) == (3, words.format("0s"))
+    watch.hours(1, every=300)
+    assert told(watch.look()) == (3, words.format("1h13m"))
+    watch.hours(36)
+    assert told(watch.look()) == (0, "1 filesystem watched, none full within 48h")
 
 
 def test_after_two_days_all_is_well(watch: Watch) -> None:
@@ -140,7 +205,7 @@ def test_reserved_blocks_are_not_room(watch: Watch, disks: Disks) -> None:
 def test_growth_over_hours_is_told_with_the_time_the_rate_and_the_culprit(watch: Watch) -> None:
     watch.hours(200)
     watch.hours(6, every=300, srv=3)
-    watch.found = growth.Found(
+    watch.found = RecentWrites(
         (("/srv/log/debug.log", 20 * GIB),),
         (("/srv/log", 20 * GIB),),
         (("/srv/log", 4),),
@@ -151,8 +216,8 @@ def test_growth_over_hours_is_told_with_the_time_the_rate_and_the_culprit(watch:
     check = watch.look()
     assert told(check) == (
         2,
-        "/srv full in 10h40m (limit 12h): 32GiB of 100GiB left, "
-        "growing 3GiB an hour over the last 4h; /srv/log/debug.log grew most (20GiB), "
+        "/srv will be full in 10h40m (limit 12h): 32GiB of 100GiB left, "
+        "growing by 3GiB per hour over the last 4h; /srv/log/debug.log grew most (20GiB), "
         "written by java (pid 812)",
     )
     assert check.output().splitlines()[-1].startswith("Next: tail -n 5 /srv/log/debug.log | ")
@@ -163,7 +228,7 @@ def test_growth_over_hours_is_told_with_the_time_the_rate_and_the_culprit(watch:
 
 def test_deleted_files_that_are_still_open_are_named_first(watch: Watch, disks: Disks) -> None:
     disks.use("/srv", 100)
-    watch.found = growth.Found(
+    watch.found = RecentWrites(
         (("/srv/a", GIB),), (), (), {}, (("mysqld (pid 9), /srv/tmp/x", 40 * GIB),), True
     )
     check = watch.look()
@@ -187,14 +252,14 @@ def test_inodes_run_out_while_the_bytes_stay(watch: Watch, disks: Disks) -> None
     watch.hours(40)
     for _ in range(24):
         watch.later(300)
-        disks.use("/srv", 50, inodes=disks.places["/srv"].inodes + 20_000)
+        disks.use("/srv", 50, inodes=disks.usages["/srv"].inodes + 20_000)
         watch.look()
-    watch.found = growth.Found((), (), (("/srv/spool", 900_000), ("/srv", 3)), {}, (), True)
+    watch.found = RecentWrites((), (), (("/srv/spool", 900_000), ("/srv", 3)), {}, (), True)
     check = watch.look()
     assert told(check) == (
         2,
-        "/srv out of inodes in 2h10m (limit 12h): 519000 of 1000000 left, 240000 more an hour "
-        "over the last 2h; most names are in /srv/spool (900000)",
+        "/srv will run out of inodes in 2h10m (limit 12h): 519000 of 1000000 left, "
+        "240000 more per hour over the last 2h; most entries are in /srv/spool (900000)",
     )
 
 
@@ -202,7 +267,7 @@ def test_no_inode_left_is_critical_at_once(watch: Watch, disks: Disks) -> None:
     disks.add("/srv", inodes=500, inodes_room=500)
     assert told(watch.look()) == (
         2,
-        "/srv is out of inodes: all 500 used, no file can be made, although 50GiB are free",
+        "/srv is out of inodes: all 500 used, no file can be created, although 50GiB are free",
     )
 
 
@@ -221,8 +286,8 @@ def test_min_free_is_as_good_as_full(watch: Watch, disks: Disks) -> None:
 
 def test_an_extension_in_the_middle_keeps_the_growth(watch: Watch, disks: Disks) -> None:
     watch.hours(80, srv=0.5)
-    place = disks.places["/srv"]
-    disks.places["/srv"] = replace(place, room=200 * GIB, free=200 * GIB - place.used)
+    place = disks.usages["/srv"]
+    disks.usages["/srv"] = replace(place, room=200 * GIB, free=200 * GIB - place.used)
     watch.later(300)
     check = watch.look()
     assert check.summary_str.startswith("1 filesystem watched, none full within 48h; /srv first")
@@ -231,7 +296,10 @@ def test_an_extension_in_the_middle_keeps_the_growth(watch: Watch, disks: Disks)
 def test_mkfs_on_the_same_mount_point_begins_anew(watch: Watch, disks: Disks) -> None:
     watch.hours(40)
     disks.add("/srv", used=1, key="another uuid")
-    assert told(watch.look())[1].startswith("/srv still learning: 0s")
+    assert told(watch.look()) == (
+        0,
+        "1 filesystem watched, no forecast yet for /srv (0s of history, 1d12h needed)",
+    )
 
 
 def test_a_reboot_with_a_clock_two_hours_back_neither_alarms_nor_forgets(watch: Watch) -> None:
@@ -247,8 +315,8 @@ def test_a_clock_stepped_within_a_boot_does_not_move_the_looks(watch: Watch) -> 
     watch.hours(2, every=300, srv=1)
     watch.now = replace(watch.now, wall=watch.now.wall + 86400 * 365)
     watch.later(300)
-    with history.History.open("disk_growth", watch.state_dir, growth.TABLES) as book:
-        series = growth.recall(book, watch.now)["uuid of /srv"].used
+    with History.open("disk_growth", watch.state_dir, growth_history.TABLES) as book:
+        series = growth_history.recall(book, watch.now)["uuid of /srv"].used
     assert [round(watch.now.wall - at) for at in series.at[-3:]] == [900, 600, 300]
 
 
@@ -262,8 +330,8 @@ def test_two_looks_within_a_second_are_one_in_the_history(watch: Watch) -> None:
 
 def test_the_hours_are_kept_when_the_looks_are_gone(watch: Watch, disks: Disks) -> None:
     watch.hours(50, srv=0.1)
-    with history.History.open("disk_growth", watch.state_dir, growth.TABLES) as book:
-        known = growth.recall(book, watch.now)["uuid of /srv"]
+    with History.open("disk_growth", watch.state_dir, growth_history.TABLES) as book:
+        known = growth_history.recall(book, watch.now)["uuid of /srv"]
     assert len(known.used.at) <= 12
     assert 48 <= len(known.used.hours) <= 50
     assert list(known.used.hours) == sorted(set(known.used.hours))
@@ -272,14 +340,14 @@ def test_the_hours_are_kept_when_the_looks_are_gone(watch: Watch, disks: Disks) 
 
 def test_history_of_a_busy_check_is_bounded(watch: Watch) -> None:
     watch.look()
-    with history.History.open("disk_growth", watch.state_dir, growth.TABLES) as book:
+    with History.open("disk_growth", watch.state_dir, growth_history.TABLES) as book:
         for number in range(1, 500):
             stamp = (watch.now.boot, watch.now.uptime + number, watch.now.wall + number, GIB, 1)
             book.defer("INSERT INTO look VALUES ('uuid of /srv', ?, ?, ?, ?, ?)", stamp)
         book.save()
     watch.hours(2)
     rows = sqlite3.connect(watch.state_dir / "disk_growth.sqlite").execute("SELECT * FROM look")
-    assert len(rows.fetchall()) <= growth.MOST_LOOKS + 2
+    assert len(rows.fetchall()) <= growth_history.MOST_SAMPLES + 2
 
 
 def test_a_mount_that_does_not_answer_leaves_the_others_judged(watch: Watch, disks: Disks) -> None:
@@ -289,7 +357,8 @@ def test_a_mount_that_does_not_answer_leaves_the_others_judged(watch: Watch, dis
     check = watch.look()
     assert told(check) == (2, "/srv is full: 0B of 100GiB left (+1 more)")
     assert (
-        "UNKNOWN: /mnt/dead cannot be asked: Transport endpoint is not connected" in check.output()
+        "UNKNOWN: /mnt/dead cannot be queried: Transport endpoint is not connected"
+        in check.output()
     )
 
 
@@ -323,7 +392,7 @@ def test_explain_says_what_each_window_made_of_it(watch: Watch) -> None:
     lines = watch.look("--explain").output()
     assert "Remark: /srv: 1d18h of history" in lines
     assert "Remark: /srv, last 1h: full in " in lines
-    assert "not believed: that is far off" in lines
+    assert "not believed: that is beyond the limits" in lines
 
 
 def test_perfdata_has_no_time_where_nothing_grows(watch: Watch) -> None:
@@ -348,18 +417,17 @@ def test_perfdata_of_a_growing_disk_begins_with_its_time(watch: Watch) -> None:
 
 
 def test_a_disk_that_fills_while_it_is_looked_at_is_critical_at_the_first_run() -> None:
-    place = growth.Place("k", "/srv", "ext4", 60 * GIB, 100 * GIB, 40 * GIB, 1, 100)
-    looks = growth.Series([0, 0.5, 1, 1.5, 2], [60 * GIB + n * GIB / 4 for n in range(5)])
-    args = growth.options().parse_args([])
-    asked = growth.Limits(args.warning, args.critical, args.min_free, args.horizon, args.learning)
-    finding = growth.at_first_sight(place, looks, asked)
+    place = Usage("k", "/srv", "ext4", 60 * GIB, 100 * GIB, 40 * GIB, 1, 100)
+    looks = Series([0, 0.5, 1, 1.5, 2], [60 * GIB + n * GIB / 4 for n in range(5)])
+    limits = settings_of(check_disk_growth.options().parse_args([])).limits
+    finding = at_first_sight(place, looks, limits)
     assert finding is not None
     assert finding.text == (
-        "/srv full in 1m18s at the rate of the last 2s, 30GiB a minute (limit 12h): "
+        "/srv will be full in 1m18s at the rate of the last 2s, 30GiB per minute (limit 12h): "
         "40GiB of 100GiB left, no history yet"
     )
-    paused = growth.Series(looks.at, [*looks.used[:4], looks.used[3]])
-    assert growth.at_first_sight(place, paused, asked) is None
+    paused = Series(looks.at, [*looks.used[:4], looks.used[3]])
+    assert at_first_sight(place, paused, limits) is None
 
 
 def test_sysstat_begins_the_history() -> None:
@@ -370,10 +438,10 @@ def test_sysstat_begins_the_history() -> None:
         "web1;600;1763637000;/dev/sda1;1000.00;2072.50;67.00;72.00;63999;1537;2.35\n"
         "web1;600;LINUX-RESTART;(2 CPU)\n"
     )
-    assert growth.archived(text) == {
+    assert sysstat.parse(text) == {
         "/dev/sda1": [
-            (1763636400.0, 2148007936.0, 1536.0),
-            (1763637000.0, 2173173760.0, 1537.0),
+            sysstat.Record(1763636400.0, 2148007936.0, 1536.0),
+            sysstat.Record(1763637000.0, 2173173760.0, 1537.0),
         ]
     }
 
@@ -388,7 +456,7 @@ def test_a_directory_is_counted_as_du_counts_it(tmp_path: Path) -> None:
     (tmp_path / "sparse").touch()
     os.truncate(tmp_path / "sparse", 10**9)
     (tmp_path / "link").symlink_to("/")
-    place = growth.walked(growth.Tree(str(tmp_path), 5))
+    place = tree_usage(Tree(str(tmp_path), 5))
     du = int(subprocesses.run(["du", "-s", "-B1", str(tmp_path)]).stdout.split()[0])
     assert place is not None
     assert (place.used, place.inodes) == (du, 5)
@@ -397,12 +465,15 @@ def test_a_directory_is_counted_as_du_counts_it(tmp_path: Path) -> None:
 def test_a_directory_too_large_for_the_time_has_no_size(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / str(number)).mkdir()
-    assert growth.walked(growth.Tree(str(tmp_path), -1)) is None
+    assert tree_usage(Tree(str(tmp_path), -1)) is None
 
 
 def test_a_watched_directory_is_learning_too(watch: Watch, tmp_path: Path) -> None:
     check = watch.look("--directory", str(tmp_path))
-    assert told(check) == (3, f"{tmp_path} still learning: 0s of history, 1d12h needed")
+    assert told(check) == (
+        0,
+        f"1 directory watched, no forecast yet for {tmp_path} (0s of history, 1d12h needed)",
+    )
 
 
 def test_a_directory_that_is_not_there_is_missing(watch: Watch) -> None:
@@ -421,7 +492,7 @@ def test_what_grew_is_found_with_its_writer_and_what_is_deleted_but_open(tmp_pat
         (tmp_path / "gone").unlink()
         (tmp_path / "old").write_bytes(b"x" * 900_000)
         os.utime(tmp_path / "old", (1, 1))
-        found = growth.searched(growth.Culprits(str(tmp_path), 1000, 5))
+        found = searched(Search(str(tmp_path), 1000, 5))
     assert [path for path, _ in found.files] == [str(tmp_path / "app.log")]
     (writer,) = found.writers.values()
     assert writer.endswith(f"(pid {os.getpid()})"), mine
@@ -431,4 +502,4 @@ def test_what_grew_is_found_with_its_writer_and_what_is_deleted_but_open(tmp_pat
 @pytest.mark.parametrize("typed", ["5GB%", "-", "120%", "abc"])
 def test_a_min_free_that_is_no_size_is_refused(typed: str) -> None:
     with pytest.raises((argparse.ArgumentTypeError, SystemExit)):
-        growth.options().parse_args([f"--min-free={typed}"])
+        check_disk_growth.options().parse_args([f"--min-free={typed}"])

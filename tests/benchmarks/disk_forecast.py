@@ -2,7 +2,7 @@
 
     python tests/benchmarks/disk_forecast.py
 
-Every forecast is asked at every look of every trace. An alarm episode (gaps under 12 h merged) is
+Every forecast is asked at every sample of every trace. An alarm episode (gaps under 12 h merged) is
 true if the volume is full within 7 days of its start, or if it lives in the 12 hours before; any
 other is false. A fill is caught if a live episode began at least 2 hours ahead of it.
 """
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from disk_families import DAY, DAYS, HOLDOUT, STEP, TUNING, Trace, made  # noqa: E402
 from disk_families_blind import BLIND  # noqa: E402
 
-from twiceshy import forecast  # noqa: E402
+from twiceshy.disk_growth import forecast  # noqa: E402
 
 HOUR = 12  # looks an hour
 Alarms = list[bool]
@@ -261,7 +261,7 @@ def main() -> None:
     jobs = [(n, f, s) for n in names for f in families for s in range(args.seeds)]
     with multiprocessing.Pool(args.processes) as pool:
         rows = pool.map(score, jobs, chunksize=4)
-    print(f"{args.seeds} traces a family, {DAYS} days, a look every {STEP // 60} minutes\n")
+    print(f"{args.seeds} traces per family, {DAYS} days, a sample every {STEP // 60} minutes\n")
     print(
         "| forecast | families | caught 2 h ahead | median lead | false alarms / 30 d | precision |"
     )

@@ -5,7 +5,7 @@
 
 Mounts loop images in a mount namespace of its own. Runs the check as its console script does, with
 bytecode cached, each time (median of RUNS, default 15) on a fresh copy of the same history: as it
-mostly is, five minutes after the last look, and as it is once an hour, when finished hours are
+mostly is, five minutes after the last run, and as it is once an hour, when finished hours are
 folded. CPU time is user and system, children included. A transaction ends with its journal's
 unlink, which strace counts with the fsyncs before it; without strace that column is left out.
 """
@@ -51,7 +51,7 @@ def mounted(top: Path) -> None:
 
 
 def remembered(book: Path, last: float) -> None:
-    """Four weeks of daily saw-teeth for all that the first run has seen, up to a look at `last`."""
+    """Four weeks of daily saw-teeth for all that the first run has seen, up to a sample at `last`."""
     rng = random.Random(1)
     with sqlite3.connect(book) as sql:
         boot, uptime, wall = sql.execute("SELECT boot, uptime, wall FROM look").fetchone()
@@ -129,11 +129,11 @@ def measure(top: Path, runs: int) -> None:
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     print(f"python and nagiosplugin and sqlite3 alone: {bare * 1000:.0f} ms CPU")
     now = time.time()
-    # So that the last look is in this hour or in the one before, whatever the minute is.
+    # So that the last sample is in this hour or in the one before, whatever the minute is.
     in_this_hour = now - min(300, now % HOUR / 2)
     for story, last in (
-        ("five minutes after the last look", in_this_hour),
-        ("first look of an hour", now // HOUR * HOUR - 1),
+        ("five minutes after the last run", in_this_hour),
+        ("first run of an hour", now // HOUR * HOUR - 1),
     ):
         shutil.copy(pristine, book)
         remembered(book, last)

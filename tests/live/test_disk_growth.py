@@ -18,7 +18,11 @@ from typing import Callable
 import pytest
 
 from conftest import ROOT, run_script
-from twiceshy.disk_growth import program as growth
+from twiceshy.disk_growth import sysstat
+from twiceshy.disk_growth.filesystem import parse_mounts
+from twiceshy.disk_growth.history import TABLES, recall
+from twiceshy.disk_growth.observation import watched
+from twiceshy.disk_growth.program import options, plan
 from twiceshy.kit import history
 from twiceshy.kit.check import Check
 from twiceshy.kit.stamps import Stamp
@@ -78,10 +82,10 @@ class Operator:
     def look(self, *more: str, seconds: float = 0) -> Check:
         self.now = replace(self.now, uptime=self.now.uptime + seconds, wall=self.now.wall + seconds)
         named = [word for point in self.include for word in ("--include", str(point))]
-        args = growth.options().parse_args(
+        args = options().parse_args(
             ["--state-dir", str(self.state_dir), "--sample", "5ms", *named, *more]
         )
-        check = growth.plan(args, clock=lambda: self.now)
+        check = plan(args, clock=lambda: self.now)
         check()
         return check
 
@@ -110,7 +114,7 @@ def test_a_log_that_grows_is_told_with_its_name(volume: Volume, tmp_path: Path, 
         write(point / "log" / f"debug.{number:02}", 12)
         check = operator.look(seconds=300)
     assert check.exitcode == 2, check.output()
-    assert check.summary_str.startswith(f"{point} full in ")
+    assert check.summary_str.startswith(f"{point} will be full in ")
     assert f"{point}/log/debug.13 grew most" in check.summary_str
     assert f"Next: tail -n 5 {point}/log/debug.13" in check.output()
 
@@ -150,8 +154,8 @@ def test_inodes_that_run_out_are_told(volume: Volume, tmp_path: Path) -> None:
             (point / "spool" / f"{turn}-{number}").touch()
         check = operator.look(seconds=300)
     assert check.exitcode == 2, check.output()
-    assert f"{point} out of inodes in" in check.summary_str
-    assert f"most names are in {point}/spool" in check.summary_str
+    assert f"{point} will run out of inodes in" in check.summary_str
+    assert f"most entries are in {point}/spool" in check.summary_str
     with contextlib.suppress(OSError):
         for number in range(3000):
             (point / "spool" / f"last-{number}").touch()
@@ -196,15 +200,19 @@ def test_mkfs_on_the_same_mount_point_begins_a_new_history(
     operator.learn()
     assert operator.look(seconds=300).exitcode == 0
     volume(kind, 320)
-    assert operator.look(seconds=300).summary_str.startswith(f"{point} still learning: 0s")
+    check = operator.look(seconds=300)
+    assert check.exitcode == 0
+    assert check.summary_str == (
+        f"1 filesystem watched, no forecast yet for {point} (0s of history, 1d12h needed)"
+    )
 
 
 def test_a_readonly_filesystem_is_left_out(volume: Volume, tmp_path: Path) -> None:
     point = volume("ext4", 100)
 
     def seen() -> bool:
-        found = growth.mounts(Path("/proc/self/mountinfo").read_text())
-        return str(point) in {mount.point for mount in growth.watched(found, (), ())}
+        found = parse_mounts(Path("/proc/self/mountinfo").read_text())
+        return str(point) in {mount.point for mount in watched(found, (), ())}
 
     assert seen()
     sh("mount", "-o", "remount,ro", point)
@@ -270,8 +278,8 @@ def test_two_runs_at_once_lose_nothing(volume: Volume, tmp_path: Path) -> None:
             )
         )
     assert [done.returncode for done in runs] == [0, 0, 0, 0], [done.stdout for done in runs]
-    with history.History.open("disk_growth", tmp_path / "state", growth.TABLES) as book:
-        assert len(growth.recall(book, history.now())) == 1
+    with history.History.open("disk_growth", tmp_path / "state", TABLES) as book:
+        assert len(recall(book, history.now())) == 1
 
 
 def test_the_state_on_the_full_disk_hides_no_verdict(volume: Volume, tmp_path: Path) -> None:
@@ -320,10 +328,10 @@ def test_sysstat_gives_the_first_run_a_history(
         path for path in ("/usr/lib/sysstat/sadc", "/usr/lib64/sa/sadc") if os.path.exists(path)
     )
     sh(collector, "-S", "XDISK", "1", "3", archive)
-    told = growth.archived(sh("sadf", "-d", "-U", archive, "--", "-F"))
+    records = sysstat.parse(sh("sadf", "-d", "-U", archive, "--", "-F"))
     device = sh("findmnt", "-no", "SOURCE", point).strip()
     seen = os.statvfs(point)
-    assert told[device], told
+    assert records[device], records
     used = (seen.f_blocks - seen.f_bfree) * seen.f_frsize
-    assert abs(told[device][0][1] - used) < 2 * MIB
-    assert told[device][0][2] == seen.f_files - seen.f_ffree
+    assert abs(records[device][0].used - used) < 2 * MIB
+    assert records[device][0].inodes == seen.f_files - seen.f_ffree

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from twiceshy.disk_growth.program import Culprits, Found, Mount, Place, options, plan
+from twiceshy.disk_growth.culprits import RecentWrites, Search
+from twiceshy.disk_growth.filesystem import Mount, Usage
+from twiceshy.disk_growth.program import options, plan
 from twiceshy.kit.check import Check
 from twiceshy.kit.stamps import Stamp
 
@@ -14,14 +16,14 @@ GIB = 1024.0**3
 
 @dataclass
 class Disks:
-    """Filesystems by mount point; `ask` answers as statvfs would, `stuck` ones raise instead."""
+    """Filesystems by mount point; `ask` answers as statvfs would, those in `gone` raise instead."""
 
-    places: dict[str, Place] = field(default_factory=dict)
+    usages: dict[str, Usage] = field(default_factory=dict)
     gone: dict[str, OSError] = field(default_factory=dict)
 
     def add(self, point: str, used: float = 50, room: float = 100, **more: object) -> None:
         """A filesystem of `room` GiB with `used` GiB in it."""
-        self.places[point] = Place(
+        self.usages[point] = Usage(
             key=f"uuid of {point}",
             point=point,
             kind="ext4",
@@ -31,41 +33,41 @@ class Disks:
             inodes=1000,
             inodes_room=1_000_000,
         )
-        self.places[point] = replace(self.places[point], **more)  # type: ignore[arg-type]
+        self.usages[point] = replace(self.usages[point], **more)  # type: ignore[arg-type]
 
     def use(self, point: str, used: float, **more: object) -> None:
         """Now it holds `used` GiB."""
-        place = self.places[point]
-        self.places[point] = replace(
-            place,
+        usage = self.usages[point]
+        self.usages[point] = replace(
+            usage,
             used=used * GIB,
-            free=place.room - used * GIB,
+            free=usage.room - used * GIB,
             **more,  # type: ignore[arg-type]
         )
 
     def mountinfo(self) -> str:
         return "".join(
             f"{number} 1 8:{number} / {point} rw,relatime shared:1 - ext4 /dev/sd{number} rw\n"
-            for number, point in enumerate(self.places, start=20)
+            for number, point in enumerate(self.usages, start=20)
         )
 
-    def ask(self, mount: Mount) -> Place | None:
+    def ask(self, mount: Mount) -> Usage | None:
         if mount.point in self.gone:
             raise self.gone[mount.point]
-        return self.places[mount.point]
+        return self.usages[mount.point]
 
 
-NOTHING_GREW = Found((), (), (), {}, (), True)
+NOTHING_GREW = RecentWrites((), (), (), {}, (), True)
 
 
 @dataclass
 class Watch:
-    """A check that looks at the disks again and again, on a clock of its own."""
+    """Runs of the check on these disks, on a clock of its own."""
 
     disks: Disks
     state_dir: Path
     now: Stamp = field(default_factory=lambda: Stamp("boot-1", 5000.0, 1_700_000_000.0))
-    found: Found = NOTHING_GREW
+    found: RecentWrites = NOTHING_GREW
     archive: int = 0
 
     def later(self, seconds: float) -> None:
@@ -87,14 +89,14 @@ class Watch:
         check()
         return check
 
-    def _search(self, wanted: Culprits) -> Found:
+    def _search(self, search: Search) -> RecentWrites:
         return self.found
 
     def hours(self, hours: float, every: float = 3600, **growth: float) -> None:
-        """Look every so often, while disks (srv is /srv) grow by so many GiB an hour."""
+        """Run every so often, while disks (srv is /srv) grow by so many GiB per hour."""
         for _ in range(round(hours * 3600 / every)):
             self.later(every)
             for name, per_hour in growth.items():
-                place = self.disks.places[f"/{name}"]
-                self.disks.use(f"/{name}", place.used / GIB + per_hour * every / 3600)
+                usage = self.disks.usages[f"/{name}"]
+                self.disks.use(f"/{name}", usage.used / GIB + per_hour * every / 3600)
             self.look()

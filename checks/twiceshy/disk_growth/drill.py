@@ -49,13 +49,13 @@ def stage(box: Sandbox) -> Play:
         subprocess.run([*enter, "rm", f"{room}/player.log"], check=False)
 
     return Play(
-        arguments=[f"--include={room}", "--sample=1s", "--learning=ok"],
+        arguments=[f"--include={room}", "--sample=1s"],
         fault="the application logs 2 MB a second",
         break_it=break_it,
         remedy="the application is stopped, and its log removed",
         mend_it=mend_it,
         before=enter,
-        # It learns for a day and a half what is normal; a drill shows what it says at first sight.
+        # It takes a day and a half to learn what is normal; a drill shows what it sees at once.
         is_first_look=True,
     )
 

@@ -1,14 +1,14 @@
-"""When will it be full? The judgement of a series of looks, pure: no clock, no disk.
+"""When will it be full? The judgement of a series of samples, pure: no clock, no disk.
 
 Two ideas, one number, nothing fitted:
 
-* *A growth is believed to go on for `TRUST` times as long as it has lasted*, once a week has been
-  seen; before, for as much less as the history is younger: what is new is filled by restores, and
-  nobody knows its rhythm yet. A window of an hour may speak about the next few, a window of days
-  about the next week. A growth has lasted through a window if **every** part of the window ended
-  above the part before; so a one-off copy, a pause and a clean-up are no growth, whatever a
-  straight line through them says. Windows of hours are cut into quarters and compare the lowest
-  level of each, and the last of those with now. Windows of days compare the highest level of
+* *Growth is extrapolated to at most `TRUST` times the period in which it was observed*, once there
+  is a week of history; before, to as much less as the history is younger: what is new is filled by
+  restores, and its rhythm is not known yet. A window of an hour may speak about the next few hours,
+  a window of days about the next week. Growth has lasted through a window if **every** part of the
+  window ended above the part before; so a one-off copy, a pause and a clean-up are no growth,
+  whatever a straight line through them says. Windows of hours are cut into quarters and compare the
+  lowest level of each, and the last of those with now. Windows of days compare the highest level of
   each 24 hours, which takes daily saw-teeth, nightly dumps and office hours out and leaves
   staircases and rising peaks in: three days each with the day before, seven days each with the
   same day of the week before.
@@ -17,9 +17,9 @@ Two ideas, one number, nothing fitted:
   that is no longer than earlier ones, if most of those would end short of full from where this one
   began. Only a level or a climb that is larger than the known ones, by a `1/TRUST` of the room
   that is left, is news: the same yardstick, in bytes rather than in seconds. A climb that would
-  have filled it by going a `1/TRUST` farther did not end well; twice is a habit, though. And a
-  growth like that of an earlier day at this hour will go on as that did: as much farther as it
-  is faster.
+  have filled it by going a `1/TRUST` farther did not end well; twice is a habit, though. And growth
+  like that of an earlier day at this hour will go on as it did then: as much farther as it is
+  faster.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Callable
 
+from twiceshy.kit import units
+
 TRUST = 4.0
-"""How many times as long as it has been seen a growth is believed to go on."""
+"""How many times the period of its observation a growth is extrapolated."""
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -40,10 +42,10 @@ HOURS_WINDOWS = (1 * HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR)
 DAYS_WINDOW = 3
 
 RUSH = 30 * 60.0
-"""The last two intervals between looks are a window of their own if they are shorter than this."""
+"""The last two intervals are a window of their own if together they are no longer than this."""
 
 LEARNING = 36 * HOUR
-"""Before it has seen a day and a half, no growth is no news: only what grows can be judged."""
+"""With less than a day and a half of history, only what grows can be judged, and nothing else."""
 
 
 def _column() -> array[float]:
@@ -52,10 +54,10 @@ def _column() -> array[float]:
 
 @dataclass
 class Series:
-    """What was used, oldest first: finished hours, and the single looks of the last hours.
+    """What was used, oldest first: finished hours, and the single samples of the last hours.
 
-    `at` and `used` are the looks (seconds of the epoch; bytes, inodes or any unit); `hours` holds
-    the start of each finished hour that had a look in it, `low`, `last` and `high` what it saw.
+    `at` and `used` are the samples (seconds of the epoch; bytes, inodes or any unit); `hours` holds
+    the start of each finished hour that had a sample, `low`, `last` and `high` what was seen in it.
     """
 
     at: list[float] = field(default_factory=list)
@@ -72,7 +74,7 @@ class Series:
 
     @property
     def age(self) -> float:
-        """Seconds from the oldest look to the newest."""
+        """Seconds from the oldest sample to the newest."""
         if not self.at:
             return 0.0
         return self.at[-1] - min(self.at[0], self.hours[0] if self.hours else self.at[0])
@@ -123,18 +125,19 @@ def outlook(series: Series, full: float, believe: float) -> Outlook:
     windows = []
     trust = 1 / TRUST if age < LEARNING else TRUST / 2 if age < WEEK else TRUST
 
-    def said(
+    def weigh(
         seconds: float, lasted: float, rate: float, level: float, began: float,
         path: Callable[[], Iterable[float]],
     ) -> None:  # fmt: skip
         if rate <= 0:
-            windows.append(Window(seconds, rate, None, "it did not grow in every part of it"))
+            doubt = "it did not grow in every part of the window"
+            windows.append(Window(seconds, rate, None, doubt))
             return
         left = max(0.0, full - level) / rate
         if left > believe:
-            doubt = "that is far off"
+            doubt = "that is beyond the limits"
         elif left > trust * lasted:
-            doubt = "it has not lasted long enough to be believed that far"
+            doubt = "it has not lasted long enough to be extrapolated that far"
         else:
             doubt = known_cycle(path(), full, level, began)
             if not doubt and seconds < DAY:
@@ -144,25 +147,25 @@ def outlook(series: Series, full: float, believe: float) -> Outlook:
     rush = rushing(series)
     if rush:
         seconds, rate = rush
-        said(seconds, seconds, rate, used, series.used[-3], lambda: levels(series))
+        weigh(seconds, seconds, rate, used, series.used[-3], lambda: levels(series))
     for window in HOURS_WINDOWS:
         lows = lowest_by_quarter(series, window)
         if lows:
             lows.append(used)
             rise = min(b - a for a, b in zip(lows, lows[1:]))
-            said(window, window * 0.75, rise / (window / 4), used, lows[0], lambda: levels(series))
+            weigh(window, window * 0.75, rise / (window / 4), used, lows[0], lambda: levels(series))
     highs, lowest = by_day(series, 14)
     # Below the trough of the day before by more than noise: somebody has cleaned up since.
     cleaned_up = len(highs) > 1 and used < lowest[1] - (full - highs[0]) / TRUST
     if len(highs) > DAYS_WINDOW:
         rise = min(a - b for a, b in zip(highs[:DAYS_WINDOW], highs[1:]))
-        said(
+        weigh(
             DAYS_WINDOW * DAY, DAYS_WINDOW * DAY, 0.0 if cleaned_up else rise / DAY, highs[0],
             highs[DAYS_WINDOW], lambda: reversed(by_day(series, 28)[0]),
         )  # fmt: skip
     if len(highs) == 14:
         rise = min(a - b for a, b in zip(highs, highs[7:]))
-        said(
+        weigh(
             7 * DAY, 7 * DAY, 0.0 if cleaned_up else rise / (7 * DAY), max(highs[:7]),
             max(highs[7:]), lambda: reversed(by_week(series)),
         )  # fmt: skip
@@ -194,7 +197,7 @@ def rushing(series: Series) -> tuple[float, float] | None:
 
 
 def lowest_by_quarter(series: Series, window: float) -> list[float] | None:
-    """The lowest look of each quarter of the last `window` seconds; None where one has no look."""
+    """The lowest sample of each quarter of the last `window` seconds; None if one has none."""
     at, used = series.at, series.used
     now = at[-1]
     edges = [bisect_left(at, now - window + n * window / 4) for n in range(4)] + [len(at)]
@@ -254,16 +257,16 @@ def known_cycle(path: Iterable[float], full: float, level: float, began: float) 
     finished, bottom = climbs(path, (level - began) / 2)
     as_high = [climb for climb in finished if climb[1] >= level - margin]
     if ended_well(as_high, full):
-        return f"it has been as high before and fell again ({len(as_high)} times)"
+        return f"it has been as high before and fell again ({units.count(len(as_high), 'time')})"
     as_far = [(low, top) for low, top in finished if top - low >= level - bottom - margin]
     short = [(low, top) for low, top in as_far if bottom + top - low < full]
     if ended_well(short, full) and len(short) * 2 >= len(as_far):
-        return f"it has climbed as far before and fell again ({len(as_far)} times)"
+        return f"it has climbed as far before and fell again ({units.count(len(as_far), 'time')})"
     return ""
 
 
 def ended_well(finished: Sequence[tuple[float, float]], full: float) -> bool:
-    """Whether climbs (bottom, top) are a habit: one is, but of near misses it takes two."""
+    """Whether climbs (bottom, top) are a habit: one is, but it takes two near misses."""
     return len(finished) > 1 or any(full - top > (top - low) / TRUST for low, top in finished)
 
 
@@ -288,7 +291,7 @@ def known_rhythm(series: Series, window: float, full: float, left: float) -> str
         end = bisect_left(hours, then + min(left, days * DAY - window))
         rest = max(series.high[last + 1 : end], default=0.0) - series.last[last]
         if used + max(0.0, rest) * rise / before < full - (full - used) / TRUST:
-            return f"{days}d ago it grew like this until this hour, and ended short of full"
+            return f"{days}d ago it grew like this until this hour and ended short of full"
         break
     return ""
 
@@ -314,7 +317,7 @@ def climbs(path: Iterable[float], reversal: float) -> tuple[Sequence[tuple[float
 
 
 def levels(series: Series) -> Iterator[float]:
-    """The series as a path: of an hour its extremes, in the order that its last look suggests."""
+    """The series as a path: of an hour its extremes, in the order that its last sample suggests."""
     for low, last, high in zip(series.low, series.last, series.high):
         if last - low < high - last:
             yield high

@@ -6,65 +6,84 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from twiceshy.disk_growth import forecast
-from twiceshy.disk_growth import program as check
+from twiceshy.disk_growth import forecast, history
+from twiceshy.disk_growth.forecast import Outlook, Series, Window
+from twiceshy.disk_growth.settings import DEFAULT_CRITICAL, DEFAULT_WARNING, farthest
 from twiceshy.kit import units
 from twiceshy.kit.figures import Curve, Span, chosen
 from twiceshy.kit.history import History
+from twiceshy.kit.limits import Limit
 from twiceshy.kit.stamps import Stamp
 
 
 def picture(state_dir: Path | None, wanted: str | None, at: Stamp) -> Curve:
-    """A filesystem, judged as check_disk_growth judges it now."""
-    with History.of_runs("disk_growth", state_dir, check.TABLES) as book:
-        known = check.recall(book, at)
+    """A filesystem, judged as check_disk_growth judges it now by its default limits.
+
+    CheckError if nothing is remembered, or no single filesystem is `wanted`.
+    """
+    with History.of_runs("disk_growth", state_dir, history.TABLES) as book:
+        known = history.recall(book, at)
         points = dict(book.sql.execute("SELECT key, point FROM filesystem"))
-    sizes = {points.get(key, key): len(one.used.at) + len(one.used.hours)
-             for key, one in known.items()}  # fmt: skip
+    names = {key: points.get(key, key) for key in known}
+    sizes = {names[key]: len(one.used.at) + len(one.used.hours) for key, one in known.items()}
     point = chosen(wanted, sizes, "filesystem")
-    key = next(key for key in known if points.get(key, key) == point)
-    series = known[key].used
-    path = [(hour, low) for hour, low in zip(series.hours, series.last)]
-    newest = series.hours[-1] + 3600 if series.hours else 0.0
-    path += [(when, used) for when, used in zip(series.at, series.used) if when >= newest]
-    full, limits = _room(point, path), check.options().parse_args([])
-    outlook = forecast.outlook(series, full, max(
-        limits.warning.worst_bound, limits.critical.worst_bound))  # fmt: skip
-    now = path[-1][0] if path else at.wall
+    series = next(known[key].used for key, name in names.items() if name == point)
+    levels = _levels(series)
+    full = _room(point, levels)
+    limits = [
+        Limit.parse(typed, units.duration, lower_is_worse=True)
+        for typed in (DEFAULT_WARNING, DEFAULT_CRITICAL)
+    ]
+    outlook = forecast.outlook(series, full, farthest(*limits))
+    now = levels[-1][0] if levels else at.wall
     spans = [
-        Span(now - window.seconds, now, _said(window), window.believed and
-             window.seconds == outlook.seconds)
+        Span(
+            now - window.seconds,
+            now,
+            _words(window),
+            window.believed and window.seconds == outlook.seconds,
+        )
         for window in outlook.windows
-    ]  # fmt: skip
-    notes = [
-        f"limits: warning {limits.warning.typed}, critical {limits.critical.typed} until full",
-        f"full at {units.say_size(full)}; {units.say_size(path[-1][1])} used" if path else "",
     ]
     ahead = []
-    if outlook.left is not None and path:
-        ahead = [path[-1], (now + outlook.left, full)]
-        notes.append(f"full in {units.say_duration(outlook.left)} "
-                     f"by the last {units.say_duration(outlook.seconds)}")  # fmt: skip
-    elif outlook.trend_left is not None and path:
-        notes.append(f"at last week's rate full in {units.say_duration(outlook.trend_left)}")
-    else:
-        notes.append("no growth is believed")
-    return Curve(f"{point}: bytes used", path, full, ahead, spans, [note for note in notes if note])
+    if outlook.left is not None and levels:
+        ahead = [levels[-1], (now + outlook.left, full)]
+    notes = [f"limits: warning {DEFAULT_WARNING}, critical {DEFAULT_CRITICAL} until full"]
+    if levels:
+        notes.append(f"full at {units.say_size(full)}; {units.say_size(levels[-1][1])} used")
+    notes.append(_forecast_words(outlook))
+    return Curve(f"{point}: bytes used", levels, full, ahead, spans, notes)
 
 
-def _said(window: Any) -> str:
+def _levels(series: Series) -> list[tuple[float, float]]:
+    """The last level of each finished hour, and the samples since."""
+    levels = list(zip(series.hours, series.last))
+    newest = series.hours[-1] + forecast.HOUR if series.hours else 0.0
+    return levels + [(at, used) for at, used in zip(series.at, series.used) if at >= newest]
+
+
+def _forecast_words(outlook: Outlook) -> str:
+    if outlook.left is not None:
+        return (
+            f"full in {units.say_duration(outlook.left)} "
+            f"by the last {units.say_duration(outlook.seconds)}"
+        )
+    if outlook.trend_left is not None:
+        return f"at last week's rate full in {units.say_duration(outlook.trend_left)}"
+    return "no growth is believed"
+
+
+def _words(window: Window) -> str:
     length = units.say_duration(window.seconds)
     if window.left is None:
         return f"{length}: no growth"
-    verdict = window.doubt or "believed"
-    return f"{length}: full in {units.say_duration(window.left)}, {verdict}"
+    return f"{length}: full in {units.say_duration(window.left)}, {window.doubt or 'believed'}"
 
 
-def _room(point: str, path: Sequence[tuple[float, float]]) -> float:
+def _room(point: str, levels: Sequence[tuple[float, float]]) -> float:
     """What the filesystem holds for others than root; the highest level seen if it is gone."""
     with contextlib.suppress(OSError):
-        seen = os.statvfs(point)
-        return float((seen.f_blocks - seen.f_bfree + seen.f_bavail) * seen.f_frsize)
-    return max((used for _, used in path), default=1.0)
+        status = os.statvfs(point)
+        return float((status.f_blocks - status.f_bfree + status.f_bavail) * status.f_frsize)
+    return max((used for _, used in levels), default=1.0)

@@ -151,11 +151,16 @@ def add_missing(to: argparse._ActionsContainer, default: str = "critical") -> No
     )
 
 
-def add_selectors(to: argparse._ActionsContainer, what: str) -> None:
-    """--include and --exclude, repeatable; `what` they select, in the plural."""
+def add_selectors(
+    to: argparse._ActionsContainer, what: str, include: str = "", exclude: str = ""
+) -> None:
+    """--include and --exclude, repeatable; `what` they select, in the plural.
+
+    `include`, `exclude`: the help of either in other words.
+    """
     for option, words in (
-        ("--include", f"check only these {what}"),
-        ("--exclude", f"skip these {what}"),
+        ("--include", include or f"check only these {what}"),
+        ("--exclude", exclude or f"skip these {what}"),
     ):
         to.add_argument(
             option,
