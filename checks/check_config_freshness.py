@@ -104,11 +104,11 @@ def run(settings: Settings, now: Callable[[], Stamp]) -> Report:
     state_dir = Path(settings.state_dir) if settings.state_dir else None
     with History.open("config_freshness", state_dir) as history:
         at = now()
-        memory = ConfigHistory(history, at)
-        past = memory.past(subjects)
+        config_history = ConfigHistory(history, at)
+        past = config_history.past(subjects)
         seen = observation.observe(settings, subjects, policy, past, budget, at.wall)
         judgement = judge(settings, subjects, seen, past)
-        memory.record(judgement, past)
+        config_history.record(judgement, past)
         unsaved = history.save()
         made = report(settings, subjects, seen, past, judgement)
         restarted = [f"{history.remark}; all grace periods start anew"] if history.remark else []

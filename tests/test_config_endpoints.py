@@ -10,8 +10,9 @@ import zlib
 import pytest
 
 from sides.endpoint import Endpoint
-from twiceshy.config_freshness import endpoints
-from twiceshy.config_freshness.endpoints import Client, Policy, Progress, Requester
+from twiceshy.config_freshness.endpoints import Client, Policy, Requester, decoded, is_same_host
+from twiceshy.config_freshness.http_errors import Cut, Undecodable
+from twiceshy.config_freshness.threads import Progress, all_at_once
 from twiceshy.kit.http import (
     Closed,
     HttpError,
@@ -43,7 +44,7 @@ def raw_deflate(body: bytes) -> bytes:
     ],
 )
 def test_a_body_without_its_coding(wire: bytes, coding: str) -> None:
-    assert endpoints.decoded(wire, coding, CAP) == b"hello"
+    assert decoded(wire, coding, CAP) == b"hello"
 
 
 @pytest.mark.parametrize(
@@ -51,14 +52,14 @@ def test_a_body_without_its_coding(wire: bytes, coding: str) -> None:
     [
         (gzip.compress(bytes(CAP + 1), mtime=0), "gzip", TooLarge),
         (gzip.compress(bytes(CAP), mtime=0) * 2, "gzip", TooLarge),
-        (gzip.compress(b"hello", mtime=0)[:-9], "gzip", endpoints.Cut),
-        (b"hello", "gzip", endpoints.Cut),
-        (b"hello", "br", endpoints.Undecodable),
+        (gzip.compress(b"hello", mtime=0)[:-9], "gzip", Cut),
+        (b"hello", "gzip", Cut),
+        (b"hello", "br", Undecodable),
     ],
 )
 def test_a_body_that_cannot_be_had(wire: bytes, coding: str, error: type[HttpError]) -> None:
     with pytest.raises(HttpError) as raised:
-        endpoints.decoded(wire, coding, CAP)
+        decoded(wire, coding, CAP)
     assert type(raised.value) is error
 
 
@@ -79,7 +80,7 @@ def test_a_body_that_cannot_be_had(wire: bytes, coding: str, error: type[HttpErr
 def test_redirects_are_followed_within_a_host_and_never_down_to_http(
     url: str, target: str, is_followed: bool
 ) -> None:
-    assert endpoints.is_same_host(url, target) is is_followed
+    assert is_same_host(url, target) is is_followed
 
 
 def requester(seconds: float = 5, addresses: dict[str, str] | None = None) -> Requester:
@@ -101,14 +102,14 @@ def asking(url: str, policy: Policy = Policy(), seconds: float = 60):  # noqa: B
 def test_a_job_that_hangs_costs_only_itself() -> None:
     with Endpoint() as quick, Endpoint(manner="silent") as silent:
         jobs = {"quick": asking(quick.url), "silent": asking(silent.url)}
-        found = endpoints.all_at_once(jobs, 0.7)
+        found = all_at_once(jobs, 0.7)
     assert found["quick"] == 200
     assert isinstance(found["silent"], TimedOut)
 
 
 def test_a_job_that_cannot_be_interrupted_is_left_behind() -> None:
     began = time.monotonic()
-    found = endpoints.all_at_once({"deaf": lambda _: time.sleep(5)}, 0.2)
+    found = all_at_once({"deaf": lambda _: time.sleep(5)}, 0.2)
     assert time.monotonic() - began < 3
     assert isinstance(found["deaf"], TimedOut)
 
@@ -116,7 +117,7 @@ def test_a_job_that_cannot_be_interrupted_is_left_behind() -> None:
 def test_the_connection_of_an_abandoned_body_is_shut_down() -> None:
     with Endpoint(manner="slow-body") as slow:
         before = set(threading.enumerate())
-        found = endpoints.all_at_once({"slow": asking(slow.url)}, 0.7)
+        found = all_at_once({"slow": asking(slow.url)}, 0.7)
         assert isinstance(found["slow"], TimedOut)
         assert "of the body in" in str(found["slow"])
         until = time.monotonic() + 5
@@ -128,7 +129,7 @@ def test_the_connection_of_an_abandoned_body_is_shut_down() -> None:
 
 def test_a_header_without_end_is_bounded() -> None:
     with Endpoint(headers={f"X-{number}": "x" for number in range(200)}) as many:
-        found = endpoints.all_at_once({"many": asking(many.url)}, 5)
+        found = all_at_once({"many": asking(many.url)}, 5)
     assert (type(found["many"]), str(found["many"])) == (
         Malformed,
         "does not speak HTTP: got more than 100 headers",
@@ -175,7 +176,7 @@ def test_all_requests_of_an_endpoint_go_over_one_connection() -> None:
     ("manner", "error", "text"),
     [
         ("refuse", Closed, None),
-        ("cut", endpoints.Cut, None),
+        ("cut", Cut, None),
         ("nonsense", Malformed, "does not speak HTTP: "),
         ("stopped", Refused, "refuses connections"),
     ],
@@ -184,13 +185,13 @@ def test_what_goes_wrong_has_a_class(manner: str, error: type[HttpError], text: 
     with Endpoint(manner=manner) as server:
         if manner == "stopped":
             server.stop()
-        found = endpoints.all_at_once({"": asking(server.url)}, 5)
+        found = all_at_once({"": asking(server.url)}, 5)
     assert type(found[""]) is error
     assert str(found[""]).startswith(text or "")
 
 
 def test_a_name_that_does_not_exist_is_unreachable() -> None:
-    found = endpoints.all_at_once({"": asking("http://no-such-host.invalid/")}, 20)
+    found = all_at_once({"": asking("http://no-such-host.invalid/")}, 20)
     assert type(found[""]) in (Unreachable, TimedOut)  # where no name server answers
 
 
@@ -199,7 +200,7 @@ def test_a_mistake_of_ours_in_a_thread_is_not_swallowed() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        endpoints.all_at_once({"wrong": wrong}, 1)
+        all_at_once({"wrong": wrong}, 1)
 
 
 def test_whoever_has_no_time_left_blames_nobody_else() -> None:

@@ -17,7 +17,7 @@ from twiceshy.config_freshness.manifests import Manifest
 from twiceshy.kit.verdict import safe
 
 
-class Trouble(Enum):
+class Failure(Enum):
     """In which way an endpoint did not serve configuration; the values are codes of findings."""
 
     DOWN = "down"  # refused, no address, reset, HTTP 500
@@ -88,11 +88,11 @@ class Subjects:
 
 @dataclass(frozen=True)
 class Served:
-    """What one endpoint answered. With a `trouble` the rest may be empty."""
+    """What one endpoint answered. With a `failure` the rest may be empty."""
 
     name: str
-    trouble: Trouble | None = None
-    predicate: str = ""  # the trouble in words: "refuses connections"
+    failure: Failure | None = None
+    predicate: str = ""  # the failure in words: "refuses connections"
     retry: str = ""  # a command that shows the same
     peer: str = ""  # address:port
     node: str = ""  # by --node-header

@@ -20,7 +20,7 @@ def misfits(served: Served) -> list[digests.Checksum]:
 
 def is_sound(served: Served, mode: str) -> bool:
     """Whether what was served is a version at all: readable, and as its checksums say."""
-    return not served.trouble and (mode == "none" or not (served.foreign or misfits(served)))
+    return not served.failure and (mode == "none" or not (served.foreign or misfits(served)))
 
 
 def is_suspicious(served: Served, pinned: digests.Checksum | None) -> bool:
@@ -63,7 +63,7 @@ def checksummed(
     """Findings and remarks about the checksum data of one configuration: missing, wrong, weak;
     and about a pinned value. `left` says how long the applications can run without.
     """
-    served = [each for each in answers if not each.trouble]
+    served = [each for each in answers if not each.failure]
     missing = {
         each.name: clause
         for each in served

@@ -1,14 +1,11 @@
-"""Asking many HTTP endpoints at once with requests, each bounded in time and in bytes.
+"""Asking one HTTP endpoint with requests, bounded in time and in bytes.
 
 What requests lacks is a bound on the whole of an answer. Its timeouts are for one read, so a server
 that sends a byte a second is read for ever; Session.send reads all of a redirect's body; and a gzip
 bomb is unpacked whole. So a request goes through requests' transport adapter, which follows
-nothing; bodies are read and unpacked here, up to a cap; and each endpoint has a thread of its own
-that is abandoned when time is up (`all_at_once`). If the header has arrived by then, the abandoned
-connection is shut down. Before that nobody but http.client has the socket: it reads no more than
-100 header lines of 65,536 bytes each, and a daemon thread ends with the process.
-
-The errors are those of kit.http; their texts are predicates: "refuses connections".
+nothing; bodies are read and unpacked here, up to a cap; and `threads` holds the deadline. Before
+the header has arrived nobody but http.client has the socket: it reads no more than 100 header lines
+of 65,536 bytes each.
 """
 
 from __future__ import annotations
@@ -16,61 +13,26 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ipaddress
-import os
-import queue
 import socket
 import ssl
-import threading
 import time
 import zlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, TypeVar
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import twiceshy
-from twiceshy.kit.http import (
-    Answer,
-    Closed,
-    HttpError,
-    Malformed,
-    Refused,
-    TimedOut,
-    TooLarge,
-    Unreachable,
-    Untrusted,
-)
+from twiceshy.config_freshness.http_errors import Cut, Redirected, Undecodable, explained
+from twiceshy.config_freshness.threads import Progress
+from twiceshy.kit.http import Answer, TimedOut, TooLarge, Unreachable, Untrusted
 from twiceshy.kit.plugin import CheckError, require
-from twiceshy.kit.units import say_duration, say_size
+from twiceshy.kit.units import say_size
 from twiceshy.kit.verdict import safe
 
-Key = TypeVar("Key", bound=Hashable)
-Result = TypeVar("Result")
-
-# One thread an endpoint, so that a run takes as long as its slowest; the usual limit on open
-# files (1024) allows two descriptors each.
-MOST_THREADS = 300
 MOST_REDIRECTS = 3
 PIECE_BYTES = 16_384
 LEAST_SECONDS = 0.05
-
-
-class Redirected(HttpError):
-    """The answer leads to another host, or in a circle."""
-
-    code = "redirect"
-
-
-class Cut(Closed):
-    """The body ended before it was whole."""
-
-    code = "cut"
-
-
-class Undecodable(Malformed):
-    """The body has a content coding that was not asked for and is not known."""
-
-    code = "coding"
 
 
 @dataclass(frozen=True)
@@ -93,51 +55,6 @@ class Policy:
     certificate: str = ""
     key: str = ""
     use_environment: bool = False  # proxies, ~/.netrc
-
-
-class Progress:
-    """How far the thread of one endpoint has come, for whoever waits for it."""
-
-    def __init__(self) -> None:
-        self.waiting_for = "its turn"
-        self.received = 0  # bytes of the body
-        self.peer = ""
-        self.is_abandoned = False
-        self._lock = threading.Lock()
-        self._connection: socket.socket | None = None
-
-    def header_arrived(self, descriptor: int) -> None:
-        """Keep a second descriptor of the connection, by which it can be shut down."""
-        self.close()
-        with contextlib.suppress(OSError), self._lock:
-            self._connection = socket.socket(fileno=os.dup(descriptor))
-            host, port = self._connection.getpeername()[:2]
-            self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self.waiting_for = "the body"
-        if self.is_abandoned:
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Nobody waits any longer: the thread's next read finds the end of the connection."""
-        self.is_abandoned = True
-        with contextlib.suppress(OSError), self._lock:
-            if self._connection:
-                self._connection.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Give the second descriptor back; the connection itself goes on."""
-        with self._lock:
-            if self._connection:
-                self._connection.close()
-                self._connection = None
-
-    def too_slow(self, seconds: float) -> TimedOut:
-        """The error when the answer is not whole after `seconds`."""
-        if self.waiting_for == "the body":
-            found = f"{say_size(self.received)} of the body in {say_duration(seconds)}"
-        else:
-            found = f"waited {say_duration(seconds)} for {self.waiting_for}"
-        return TimedOut(f"is slow (slow retrieval): {found}")
 
 
 class Client:
@@ -239,11 +156,6 @@ def is_address(host: str) -> bool:
     return True
 
 
-def load() -> None:
-    """Load requests, which may take long on a busy host, before any clock of an answer runs."""
-    require("requests", "python3-requests")
-
-
 class Requester:
     """Asks one endpoint, over one connection as long as the server keeps it open.
 
@@ -311,13 +223,20 @@ class Requester:
                 wire = self._wire(response)
         # requests' own errors are OSErrors or ValueErrors
         except (OSError, ValueError, http.client.HTTPException, HTTPError) as error:
-            raise self._explained(error, time.monotonic() - began) from error
+            raise explained(error, progress, time.monotonic() - began) from error
         fields = tuple(response.headers.items())
         coding = response.headers.get("content-encoding", "")
         body = decoded(wire, coding, self._client.policy.max_bytes)
         seconds = time.monotonic() - began
         return Received(
-            response.status_code, fields, body, seconds, url, wire, progress.peer, received_at
+            status=response.status_code,
+            fields=fields,
+            body=body,
+            seconds=seconds,
+            url=url,
+            wire=wire,
+            peer=progress.peer,
+            received_at=received_at,
         )
 
     def _send(self, url: str, headers: Mapping[str, str], credentials: bool, seconds: float) -> Any:
@@ -373,84 +292,6 @@ class Requester:
             raise Cut(f"cuts the body: {progress.received} of {declared} bytes")
         return b"".join(pieces)
 
-    def _explained(self, error: BaseException, seconds: float) -> HttpError:
-        """What an error of requests, urllib3, http.client, ssl or socket means."""
-        from requests.exceptions import ConnectTimeout
-
-        progress = self.progress
-        if progress.is_abandoned:
-            return progress.too_slow(seconds)
-        if isinstance(error, ConnectTimeout):
-            progress.waiting_for = "a connection"
-            return progress.too_slow(seconds)
-        chain = _chain(error)
-        untrusted = next((found for found in map(_untrusted, chain) if found), None)
-        if untrusted:
-            return untrusted
-        if any(isinstance(each, (TimeoutError, socket.timeout)) for each in chain):
-            return progress.too_slow(seconds)
-        if any(isinstance(each, http.client.IncompleteRead) for each in chain):
-            return Cut(f"cuts the body after {progress.received} bytes")
-        for meaning in (_meaning, _system_error):
-            for each in chain:
-                found = meaning(each)
-                if found:
-                    return found
-        return Unreachable(f"cannot be read: {safe(str(error), 100)}")
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """An exception with those that it wraps: libraries keep them in args, reason or __cause__."""
-    found: list[BaseException] = []
-    waiting = [error]
-    while waiting and len(found) < 20:
-        current = waiting.pop(0)
-        if current in found:
-            continue
-        found.append(current)
-        inner = [*current.args, getattr(current, "reason", None)]
-        inner += [current.__cause__, current.__context__]
-        waiting += [each for each in inner if isinstance(each, BaseException)]
-    return found
-
-
-def _untrusted(error: BaseException) -> HttpError | None:
-    """A certificate that is not trusted, or is for another name."""
-    from urllib3.util.ssl_match_hostname import CertificateError
-
-    if isinstance(error, ssl.SSLCertVerificationError):
-        reason = error.verify_message or "cannot be verified"
-        return Untrusted(f"has a certificate that is not trusted: {safe(reason)}")
-    if isinstance(error, CertificateError):  # of urllib3's own
-        return Untrusted(f"has a certificate for another name: {safe(str(error))}")
-    return None
-
-
-def _meaning(error: BaseException) -> HttpError | None:
-    """The meaning of an error that has a class of its own."""
-    if isinstance(error, ssl.SSLError):
-        reason = (error.reason or "handshake failed").replace("_", " ").lower()
-        return Untrusted(f"fails at TLS: {safe(reason)}")
-    if isinstance(error, socket.gaierror):
-        return Unreachable(f"has no address: {safe(error.strerror or 'unknown name')}")
-    for kind, found in (
-        (http.client.RemoteDisconnected, Closed("hangs up without an answer")),
-        (ConnectionRefusedError, Refused("refuses connections")),
-        (ConnectionResetError, Closed("resets the connection")),
-    ):
-        if isinstance(error, kind):
-            return found
-    if isinstance(error, http.client.HTTPException):
-        return Malformed(f"does not speak HTTP: {safe(str(error), 80)}")
-    return None
-
-
-def _system_error(error: BaseException) -> HttpError | None:
-    """The meaning of any other error of the system: its errno's text."""
-    if isinstance(error, OSError) and error.errno and error.strerror:
-        return Unreachable(f"cannot be reached: {error.strerror}")
-    return None
-
 
 def _at_address(url: str, address: str) -> str:
     """A URL whose host is an address."""
@@ -500,58 +341,6 @@ def decoded(wire: bytes, coding: str, cap: int) -> bytes:
     except zlib.error:
         raise Cut(f"sends a broken {coding} stream") from None
     return body
-
-
-def all_at_once(
-    jobs: Mapping[Key, Callable[[Progress], Result]], seconds: float
-) -> dict[Key, Result | HttpError]:
-    """Every job's result, or the HttpError that it ended with, after `seconds` at the latest.
-
-    Each runs in a thread with a progress of its own. One that takes longer is abandoned, and has a
-    moment to say how far it came; one that hangs in a name lookup or a header that drips cannot.
-    What else a job raises is raised here.
-    """
-    ends = time.monotonic() + seconds
-    waiting: queue.SimpleQueue[Key] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[Key, Any]] = queue.SimpleQueue()
-    progress = {key: Progress() for key in jobs}
-    for key in jobs:
-        waiting.put(key)
-
-    def work() -> None:
-        while True:
-            try:
-                key = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                done.put((key, jobs[key](progress[key])))
-            except BaseException as error:  # noqa: BLE001 - it is raised again by who waits for it
-                done.put((key, error))
-
-    for _ in range(min(len(jobs), MOST_THREADS)):
-        threading.Thread(target=work, daemon=True).start()
-    results: dict[Key, Result | HttpError] = {}
-    moment = min(0.3, 0.1 * seconds)
-    while len(results) < len(jobs):
-        left = ends - time.monotonic()
-        if left <= 0:
-            for key in jobs.keys() - results.keys():
-                progress[key].abandon()
-        try:
-            key, result = done.get(timeout=max(left, moment))
-        except queue.Empty:
-            if left <= 0:
-                break
-            continue
-        if left < -2 * moment:
-            break
-        if isinstance(result, BaseException) and not isinstance(result, HttpError):
-            raise result
-        results[key] = result
-    for key in jobs.keys() - results.keys():
-        results[key] = progress[key].too_slow(seconds)
-    return results
 
 
 def addresses_of(host: str, port: int, _: Progress) -> list[str]:

@@ -15,24 +15,31 @@ from typing import Any, Callable
 from urllib.parse import urlsplit
 
 from twiceshy.config_freshness import checksums, digests, documents, host_files, manifests, puppet
-from twiceshy.config_freshness import endpoints as http
 from twiceshy.config_freshness.answers import (
     Application,
     Endpoint,
+    Failure,
     ManifestFound,
     Observation,
     Running,
     Served,
     Show,
     Subjects,
-    Trouble,
     curl,
 )
 from twiceshy.config_freshness.applied import running
 from twiceshy.config_freshness.differences import queries
-from twiceshy.config_freshness.endpoints import Client, Policy, Progress, Received, Requester
+from twiceshy.config_freshness.endpoints import (
+    Client,
+    Policy,
+    Received,
+    Requester,
+    addresses_of,
+)
+from twiceshy.config_freshness.http_errors import Cut, Redirected, Undecodable
 from twiceshy.config_freshness.past import EndpointPast, Past
 from twiceshy.config_freshness.settings import ContentSettings, FileSettings, Settings
+from twiceshy.config_freshness.threads import Progress, all_at_once
 from twiceshy.kit import deadline
 from twiceshy.kit.http import HttpError, TimedOut, TooLarge, Untrusted
 from twiceshy.kit.plugin import CheckError
@@ -44,16 +51,16 @@ CONFIRM_SECONDS = 1.0
 NO_SUCH_ETAG = '"twiceshy-has-never-seen-this"'
 NOT_LET_IN = (401, 403, 407)
 
-# Which error of a request is which trouble; whatever is not here is that the endpoint is down.
-TROUBLES: Sequence[tuple[type[HttpError], Trouble]] = (
-    (TimedOut, Trouble.SLOW),
-    (Untrusted, Trouble.TLS),
-    (TooLarge, Trouble.ENDLESS),
-    (http.Cut, Trouble.CUT),
-    (http.Undecodable, Trouble.CODING),
-    (http.Redirected, Trouble.REDIRECT),
+# Which error of a request is which failure; whatever is not here is that the endpoint is down.
+FAILURES: Sequence[tuple[type[HttpError], Failure]] = (
+    (TimedOut, Failure.SLOW),
+    (Untrusted, Failure.TLS),
+    (TooLarge, Failure.ENDLESS),
+    (Cut, Failure.CUT),
+    (Undecodable, Failure.CODING),
+    (Redirected, Failure.REDIRECT),
 )
-SHOW = {Trouble.REDIRECT: Show.REDIRECTS, Trouble.CONTENT: Show.BEGINNING}
+SHOW = {Failure.REDIRECT: Show.REDIRECTS, Failure.CONTENT: Show.BEGINNING}
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,9 @@ def by_address(subjects: Subjects, budget: Budget) -> Subjects:
     for endpoint in subjects.endpoints:
         parts = urlsplit(endpoint.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        jobs[endpoint.name] = functools.partial(http.addresses_of, str(parts.hostname), port)
+        jobs[endpoint.name] = functools.partial(addresses_of, str(parts.hostname), port)
     with deadline.doing("looking up names"):
-        found = http.all_at_once(jobs, budget.left)
+        found = all_at_once(jobs, budget.left)
     apart = []
     for endpoint in subjects.endpoints:
         addresses = found[endpoint.name]
@@ -124,10 +131,10 @@ def observe(
     client = Client(policy, secure) if asked else None
     jobs = _jobs(settings, subjects, client, past, budget)
     with deadline.doing(f"asking {len(jobs)} endpoints"):
-        results = http.all_at_once(jobs, budget.left)
+        results = all_at_once(jobs, budget.left)
     with deadline.doing("parsing what was served"):
         served = {
-            each.name: _understood_or_troubled(settings, each, results["endpoint", each.name])
+            each.name: _understood_or_failed(settings, each, results["endpoint", each.name])
             for each in subjects.endpoints
         }
     if client is not None:
@@ -208,39 +215,39 @@ def _confirmed(
     ends = time.monotonic() + 0.15 * budget.total
     jobs = _endpoint_jobs(settings, again, client, past, ends)
     with deadline.doing(f"asking {len(jobs)} endpoints again"):
-        results = http.all_at_once(jobs, ends - time.monotonic())
+        results = all_at_once(jobs, ends - time.monotonic())
     second = {}
     for endpoint in again:
         result = results["endpoint", endpoint.name]
-        answer = _understood_or_troubled(settings, endpoint, result)
+        answer = _understood_or_failed(settings, endpoint, result)
         # too slow to be asked twice: the first answer stands
-        if answer.trouble is not Trouble.SLOW:
+        if answer.failure is not Failure.SLOW:
             second[endpoint.name] = answer
     return second
 
 
 def _is_suspicious(served: Served, pinned: digests.Checksum | None) -> bool:
-    if served.trouble:
-        return served.trouble in (Trouble.CONTENT, Trouble.CUT)
+    if served.failure:
+        return served.failure in (Failure.CONTENT, Failure.CUT)
     return checksums.is_suspicious(served, pinned)
 
 
 # Endpoints
 
 
-def _understood_or_troubled(
+def _understood_or_failed(
     settings: Settings, endpoint: Endpoint, result: Served | HttpError
 ) -> Served:
     if isinstance(result, HttpError):
-        return _troubled(endpoint, result)
+        return _failed(endpoint, result)
     return understood(endpoint, result, settings.content)
 
 
-def _troubled(endpoint: Endpoint, error: HttpError, peer: str = "") -> Served:
+def _failed(endpoint: Endpoint, error: HttpError, peer: str = "") -> Served:
     """An endpoint without a whole answer."""
-    trouble = next((t for kind, t in TROUBLES if isinstance(error, kind)), Trouble.DOWN)
-    retry = curl(endpoint, SHOW.get(trouble, Show.HEADER))
-    return Served(endpoint.name, trouble, str(error), retry, peer)
+    failure = next((f for kind, f in FAILURES if isinstance(error, kind)), Failure.DOWN)
+    retry = curl(endpoint, SHOW.get(failure, Show.HEADER))
+    return Served(endpoint.name, failure, str(error), retry, peer)
 
 
 def serving(
@@ -250,9 +257,9 @@ def serving(
     try:
         answer = requester.get(endpoint.url)
     except HttpError as error:
-        return _troubled(endpoint, error, requester.progress.peer)
+        return _failed(endpoint, error, requester.progress.peer)
     served = _as_served(endpoint, answer, settings.content.node_header)
-    if served.trouble:
+    if served.failure:
         return served
     if settings.checksums.sidecar:
         served = _with_sidecar(requester, endpoint, served, settings.checksums.sidecar)
@@ -282,12 +289,12 @@ def _as_served(endpoint: Endpoint, answer: Received, node_header: str) -> Served
     )
     if answer.status in NOT_LET_IN:
         refused = f"refuses access with HTTP {answer.status}"
-        return replace(served, trouble=Trouble.REFUSED, predicate=refused)
+        return replace(served, failure=Failure.REFUSED, predicate=refused)
     if answer.status == 304:
         unasked = "answers 304 to a request without a condition"
-        return replace(served, trouble=Trouble.UNASKED, predicate=unasked)
+        return replace(served, failure=Failure.UNASKED, predicate=unasked)
     if answer.status != 200:
-        return replace(served, trouble=Trouble.DOWN, predicate=f"answers HTTP {answer.status}")
+        return replace(served, failure=Failure.DOWN, predicate=f"answers HTTP {answer.status}")
     return served
 
 
@@ -371,15 +378,15 @@ def understood(endpoint: Endpoint, served: Served, settings: ContentSettings) ->
 
     Runs in the main thread, under the deadline: a hostile document takes a parser long.
     """
-    if served.trouble:
+    if served.failure:
         return served
     found = _understood(served, settings)
-    return replace(found, retry=curl(endpoint, Show.BEGINNING)) if found.trouble else found
+    return replace(found, retry=curl(endpoint, Show.BEGINNING)) if found.failure else found
 
 
 def _understood(served: Served, settings: ContentSettings) -> Served:
     def wrong(predicate: str) -> Served:
-        return replace(served, trouble=Trouble.CONTENT, predicate=predicate)
+        return replace(served, failure=Failure.CONTENT, predicate=predicate)
 
     # with --parse the parser decides: some servers call everything text/html
     if documents.looks_like_a_page(served.body, "" if settings.format else served.content_type):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twiceshy.config_freshness.answers import Application, Served, Trouble
+from twiceshy.config_freshness.answers import Application, Failure, Served
 from twiceshy.config_freshness.past import ConfigPast, Past
 from twiceshy.config_freshness.wording import ago, listing, of_config, roughly
 from twiceshy.kit.plugin import CRITICAL, UNKNOWN, WARNING, State
@@ -12,7 +12,7 @@ from twiceshy.kit.units import say_duration
 from twiceshy.kit.verdict import Finding
 
 # Something is served, and it is no configuration.
-CONTENT = (Trouble.CONTENT, Trouble.CUT, Trouble.ENDLESS, Trouble.REDIRECT, Trouble.CODING)
+CONTENT = (Failure.CONTENT, Failure.CUT, Failure.ENDLESS, Failure.REDIRECT, Failure.CODING)
 
 
 def time_left(
@@ -32,20 +32,20 @@ def time_left(
 
 def readable(answers: Sequence[Served], past: Past, left: str, one_down: State) -> list[Finding]:
     """Findings about endpoints of one configuration that do not serve configuration at all."""
-    troubled = [each for each in answers if each.trouble]
+    failed = [each for each in answers if each.failure]
     # who never let us in does not let us in: that is for us to mend
     locked = [
         each
-        for each in troubled
-        if each.trouble is Trouble.REFUSED and past.endpoint(each.name).good is None
+        for each in failed
+        if each.failure is Failure.REFUSED and past.endpoint(each.name).good is None
     ]
-    unasked = [each for each in troubled if each.trouble is Trouble.UNASKED]
-    wrong = [each for each in troubled if each.trouble in CONTENT]
-    down = [each for each in troubled if each not in locked + unasked + wrong]
-    if down and len(troubled) == len(answers) and not locked and not unasked:
+    unasked = [each for each in failed if each.failure is Failure.UNASKED]
+    wrong = [each for each in failed if each.failure in CONTENT]
+    down = [each for each in failed if each not in locked + unasked + wrong]
+    if down and len(failed) == len(answers) and not locked and not unasked:
         findings = [_none_readable(answers, down, left)]
     else:
-        rest = len(answers) - len(troubled)
+        rest = len(answers) - len(failed)
         findings = [_one_down(each, past, rest, answers, one_down) for each in down]
     for state, group in ((CRITICAL, wrong), (WARNING, unasked)):
         for each in group:
@@ -58,12 +58,12 @@ def readable(answers: Sequence[Served], past: Past, left: str, one_down: State) 
 
 
 def _code(served: Served) -> str:
-    return served.trouble.value if served.trouble else ""
+    return served.failure.value if served.failure else ""
 
 
 def _none_readable(answers: Sequence[Served], down: Sequence[Served], left: str) -> Finding:
     """The finding when no endpoint can be read, and at least one is down."""
-    code, retry = Trouble.DOWN.value, down[0].retry
+    code, retry = Failure.DOWN.value, down[0].retry
     if len(answers) == 1:
         only = answers[0]
         return Finding(CRITICAL, f"{only.label} {only.predicate}; {left}", (), retry, code)

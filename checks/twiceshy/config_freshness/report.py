@@ -25,7 +25,7 @@ def report(
     measures: list[Measure] = []
     sentences: list[str] = []
     if subjects.endpoints:
-        troubled = sum(1 for served in observation.served.values() if served.trouble)
+        troubled = sum(1 for served in observation.served.values() if served.failure)
         measures += [
             Measure("endpoints_readable", len(subjects.endpoints) - troubled, minimum=0),
             Measure("endpoints_troubled", troubled, minimum=0),
@@ -103,7 +103,7 @@ def _measured(served: Served, past: EndpointPast, settings: FreshnessSettings) -
     """The measures of one endpoint."""
     name = served.name
     time = Measure(label(name, "time"), served.seconds, "s", settings.warning, settings.critical, 0)
-    if served.trouble:
+    if served.failure:
         return [time]
     age = age_of(served)
     oldest = None if settings.max_age is None else _limit(settings.max_age)
