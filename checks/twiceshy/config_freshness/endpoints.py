@@ -15,6 +15,7 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 import zlib
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from urllib.parse import urljoin, urlsplit
 
 import twiceshy
 from twiceshy.config_freshness.http_errors import Cut, Redirected, Undecodable, explained
-from twiceshy.config_freshness.threads import Progress
+from twiceshy.config_freshness.threads import Progress, Stage
 from twiceshy.kit.http import Answer, TimedOut, TooLarge, Unreachable, Untrusted
 from twiceshy.kit.plugin import CheckError, require
 from twiceshy.kit.units import say_size
@@ -61,18 +62,27 @@ class Client:
     """What all requests of a run share: the library, whom to trust, how to ask.
 
     `is_secure`: some URL is https. CheckError if requests is not installed, or a CA file or
-    certificate cannot be used. The CAs are read once, which costs 15 ms of CPU.
+    certificate cannot be used.
     """
 
     def __init__(self, policy: Policy, is_secure: bool) -> None:
         self.policy = policy
         self._requests = require("requests", "python3-requests")
         self._adapter_class = _adapter_class()
-        self._contexts = _contexts(policy) if is_secure else {}
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._lock = threading.Lock()
+        if is_secure:
+            self._context(is_address=False)
         paths = ssl.get_default_verify_paths()
         # The contexts trust all of these already. requests makes them load one for each connection
         # once more: a directory costs nothing, since OpenSSL looks into it as need be.
         self.bundle = policy.ca_file or paths.capath or paths.cafile
+
+    def _context(self, is_address: bool) -> ssl.SSLContext:
+        """One for all connections: reading the system's CAs costs 15 ms of CPU each time."""
+        with self._lock:
+            self._contexts = self._contexts or _contexts(self.policy)
+            return self._contexts[is_address]
 
     def session(self) -> Any:
         """A requests.Session, which prepares requests and keeps cookies; it sends nothing."""
@@ -88,9 +98,9 @@ class Client:
         )
         return session
 
-    def adapter(self, host: str) -> Any:
+    def adapter(self, scheme: str, host: str) -> Any:
         """A transport adapter for one host, whose certificate must be for that name."""
-        context = self._contexts.get(is_address(host))
+        context = self._context(is_address(host)) if scheme == "https" else None
         return self._adapter_class({"ssl_context": context, "server_hostname": host})
 
 
@@ -175,7 +185,7 @@ class Requester:
         self._ends = ends
         self._addresses = addresses or {}
         self._session = client.session()
-        self._adapters: dict[str, Any] = {}  # by host
+        self._adapters: dict[tuple[str, str], Any] = {}  # by scheme and host
 
     def __enter__(self) -> Requester:
         return self
@@ -210,16 +220,16 @@ class Requester:
 
         progress, began = self.progress, time.monotonic()
         if self._ends - began <= LEAST_SECONDS:
-            if progress.waiting_for == "its turn":
+            if progress.stage is Stage.TURN:
                 # it is we who were slow; nobody else is to be blamed
                 raise CheckError("no time was left to ask any endpoint; give a longer -t")
             raise TimedOut("is slow (slow retrieval): no time was left to ask again")
-        progress.received, progress.waiting_for = 0, "an answer"
+        progress.received, progress.stage = 0, Stage.ANSWER
         try:
             response = self._send(url, headers, credentials, self._ends - began)
             received_at = time.time()
             with contextlib.closing(response):
-                progress.header_arrived(response.raw.fileno())
+                progress.header_arrived(response.raw)
                 wire = self._wire(response)
         # requests' own errors are OSErrors or ValueErrors
         except (OSError, ValueError, http.client.HTTPException, HTTPError) as error:
@@ -254,20 +264,21 @@ class Requester:
             Request("GET", url, headers={**own, **headers}, auth=basic)
         )
         bundle = self._client.bundle
-        if prepared.url.startswith("https:") and not bundle:
+        parts = urlsplit(prepared.url)
+        if parts.scheme == "https" and not bundle:
             raise Untrusted(
                 "has a certificate that is not trusted: this host has no CAs, give --ca-file"
             )
         options = session.merge_environment_settings(prepared.url, {}, True, bundle, None)
-        parts = urlsplit(prepared.url)
         host = str(parts.hostname)
         address = self._addresses.get(host, "")
         if address and not select_proxy(prepared.url, options["proxies"]):
             prepared.headers["Host"] = parts.netloc.rpartition("@")[2]
             prepared.url = _at_address(prepared.url, address)
-        if host not in self._adapters:
-            self._adapters[host] = self._client.adapter(host)
-        response = self._adapters[host].send(prepared, timeout=(seconds, seconds), **options)
+        key = (parts.scheme, host)
+        if key not in self._adapters:
+            self._adapters[key] = self._client.adapter(*key)
+        response = self._adapters[key].send(prepared, timeout=(seconds, seconds), **options)
         session.cookies.update(response.cookies)
         return response
 

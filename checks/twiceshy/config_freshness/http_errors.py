@@ -9,7 +9,7 @@ import http.client
 import socket
 import ssl
 
-from twiceshy.config_freshness.threads import Progress
+from twiceshy.config_freshness.threads import Progress, Stage
 from twiceshy.kit.http import Closed, HttpError, Malformed, Refused, Unreachable, Untrusted
 from twiceshy.kit.verdict import safe
 
@@ -37,7 +37,7 @@ def explained(error: BaseException, progress: Progress, seconds: float) -> HttpE
     from requests.exceptions import ConnectTimeout
 
     if isinstance(error, ConnectTimeout):
-        progress.waiting_for = "a connection"
+        progress.stage = Stage.CONNECTION
     if progress.is_abandoned:  # its end of the connection looks like the other one's
         return progress.too_slow(seconds)
     chain = _chain(error)

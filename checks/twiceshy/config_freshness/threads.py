@@ -15,7 +15,8 @@ import socket
 import threading
 import time
 from collections.abc import Hashable, Mapping
-from typing import Any, Callable, TypeVar
+from enum import Enum
+from typing import Any, Callable, Protocol, TypeVar
 
 from twiceshy.kit.http import HttpError, TimedOut
 from twiceshy.kit.units import say_duration, say_size
@@ -28,25 +29,41 @@ Result = TypeVar("Result")
 MOST_THREADS = 300
 
 
+class Stage(Enum):
+    """What a thread waits for; the values complete "waited 2s for"."""
+
+    TURN = "its turn"
+    ANSWER = "an answer"
+    CONNECTION = "a connection"
+    BODY = "the body"
+
+
+class HasDescriptor(Protocol):
+    """A response whose connection can be found."""
+
+    def fileno(self) -> int:
+        """The connection's descriptor; OSError or ValueError if it is closed already."""
+
+
 class Progress:
     """How far the thread of one endpoint has come, for whoever waits for it."""
 
     def __init__(self) -> None:
-        self.waiting_for = "its turn"
+        self.stage = Stage.TURN
         self.received = 0  # bytes of the body
         self.peer = ""
         self.is_abandoned = False
         self._lock = threading.Lock()
         self._connection: socket.socket | None = None
 
-    def header_arrived(self, descriptor: int) -> None:
+    def header_arrived(self, response: HasDescriptor) -> None:
         """Keep a second descriptor of the connection, by which it can be shut down."""
         self.close()
-        with contextlib.suppress(OSError), self._lock:
-            self._connection = socket.socket(fileno=os.dup(descriptor))
+        with contextlib.suppress(OSError, ValueError), self._lock:
+            self._connection = socket.socket(fileno=os.dup(response.fileno()))
             host, port = self._connection.getpeername()[:2]
             self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self.waiting_for = "the body"
+        self.stage = Stage.BODY
         if self.is_abandoned:
             self.abandon()
 
@@ -66,10 +83,10 @@ class Progress:
 
     def too_slow(self, seconds: float) -> TimedOut:
         """The error when the answer is not whole after `seconds`."""
-        if self.waiting_for == "the body":
+        if self.stage is Stage.BODY:
             found = f"{say_size(self.received)} of the body in {say_duration(seconds)}"
         else:
-            found = f"waited {say_duration(seconds)} for {self.waiting_for}"
+            found = f"waited {say_duration(seconds)} for {self.stage.value}"
         return TimedOut(f"is slow (slow retrieval): {found}")
 
 
