@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +25,7 @@ from twiceshy.kit.http import (
     TimedOut,
     TooLarge,
     Unreachable,
+    Untrusted,
 )
 from twiceshy.kit.plugin import CheckError
 
@@ -142,6 +147,52 @@ def test_a_host_is_asked_at_an_address_by_its_name(host: str) -> None:
         answer = one.get(f"http://{host}:{server.port}/app.json")
     assert (answer.status, answer.peer) == (200, f"127.0.0.2:{server.port}")
     assert server.asked[0][2]["host"] == f"{host}:{server.port}"
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for conf.test alone, which is its own CA."""
+    place = tmp_path_factory.mktemp("pki")
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-keyout", place / "key.pem", "-out", place / "cert.pem", "-days", "2",
+         "-subj", "/CN=conf.test", "-addext", "subjectAltName=DNS:conf.test"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return place
+
+
+@pytest.mark.parametrize(
+    ("host", "ca_file", "status", "text"),
+    [
+        ("conf.test", "cert.pem", 200, ""),
+        ("other.test", "cert.pem", None, "Hostname mismatch"),
+        ("127.0.0.1", "cert.pem", None, "127.0.0.1"),
+        ("conf.test", "", None, "has a certificate that is not trusted: self"),
+    ],
+)
+def test_a_certificate_must_be_trusted_and_for_the_name_that_was_typed(
+    pki: Path, host: str, ca_file: str, status: int | None, text: str
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pki / "cert.pem", pki / "key.pem")
+    policy = Policy(ca_file=str(pki / ca_file) if ca_file else "")
+    with Endpoint(tls=tls) as server:
+        client = Client(policy, is_secure=True)
+
+        def job(progress: Progress) -> int:
+            ends = time.monotonic() + 5
+            with Requester(client, progress, ends, {host: "127.0.0.1"}) as one:
+                return one.get(f"https://{host}:{server.port}/app.json").status
+
+        found = all_at_once({"": job}, 10)[""]
+    if status:
+        assert found == status
+    else:
+        assert type(found) is Untrusted
+        assert text in str(found)
 
 
 def test_an_endpoint_that_has_an_ipv6_address_only() -> None:
