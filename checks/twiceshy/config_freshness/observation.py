@@ -43,7 +43,7 @@ from twiceshy.config_freshness.threads import Progress, all_at_once
 from twiceshy.kit import deadline
 from twiceshy.kit.http import HttpError, TimedOut, TooLarge, Untrusted
 from twiceshy.kit.plugin import CheckError
-from twiceshy.kit.units import say_duration
+from twiceshy.kit.units import count, say_duration
 from twiceshy.kit.verdict import safe
 
 # A second request comes after this long: a deploy that is not atomic is through by then.
@@ -130,7 +130,7 @@ def observe(
     secure = any(url.startswith("https:") for url in asked)
     client = Client(policy, secure) if asked else None
     jobs = _jobs(settings, subjects, client, past, budget)
-    with deadline.doing(f"asking {len(jobs)} endpoints"):
+    with deadline.doing(f"asking {count(len(jobs), 'endpoint')}"):
         results = all_at_once(jobs, budget.left)
     with deadline.doing("parsing what was served"):
         served = {
@@ -214,7 +214,7 @@ def _confirmed(
     time.sleep(min(CONFIRM_SECONDS, 0.1 * budget.total))
     ends = time.monotonic() + 0.15 * budget.total
     jobs = _endpoint_jobs(settings, again, client, past, ends)
-    with deadline.doing(f"asking {len(jobs)} endpoints again"):
+    with deadline.doing(f"asking {count(len(jobs), 'endpoint')} again"):
         results = all_at_once(jobs, ends - time.monotonic())
     second = {}
     for endpoint in again:
