@@ -19,9 +19,21 @@ import pytest
 from conftest import ROOT
 from contract import Case
 from sides.endpoint import Endpoint, bomb
-from twiceshy.config_freshness import applied, digests, disk, manifests, puppet
-from twiceshy.config_freshness import program as check
-from twiceshy.config_freshness.memory import Chronicle, Remembered, Served, Taken, Version
+from twiceshy.config_freshness import (
+    answers,
+    applied,
+    differences,
+    digests,
+    freshness,
+    inputs,
+    manifests,
+    puppet,
+)
+from twiceshy.config_freshness import program as check_config_freshness
+from twiceshy.config_freshness.answers import Running, Served
+from twiceshy.config_freshness.differences import FileState
+from twiceshy.config_freshness.past import ApplicationPast, ConfigPast, EndpointPast, Version
+from twiceshy.config_freshness.settings import FileSettings, FreshnessSettings, settings_of
 from twiceshy.kit import options as opt
 from twiceshy.kit import verdict
 from twiceshy.kit.check import Check
@@ -45,7 +57,7 @@ def hanging_case(tmp_path: Path) -> Case:
 
 
 class Clock:
-    """The clocks of the history, moved by hand."""
+    """The clocks of the history, which the test moves."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -66,8 +78,8 @@ class Story:
         self.check: Check
 
     def run(self, *more: str) -> tuple[int, str]:
-        args = check.options().parse_args([*self.args, *more])
-        self.check = check.plan(args, self.clock)
+        args = check_config_freshness.options().parse_args([*self.args, *more])
+        self.check = check_config_freshness.plan(args, self.clock)
         self.check()
         return self.check.exitcode, self.check.summary_str
 
@@ -80,7 +92,7 @@ def named(**endpoints: Endpoint) -> list[str]:
     return [word for name, e in endpoints.items() for word in ("--endpoint", f"{name}={e.url}")]
 
 
-# -- the outage -----------------------------------------------------------------------------------
+# The outage
 
 
 def test_checksum_data_lost_on_both_at_once_is_critical_on_the_next_run(tmp_path: Path) -> None:
@@ -90,12 +102,13 @@ def test_checksum_data_lost_on_both_at_once_is_critical_on_the_next_run(tmp_path
         a.digest = b.digest = None
         assert story.after(5 * MINUTE) == (
             2,
-            "checksum data is missing from both endpoints, a and b; applications have 7h55m left of"
-            " 8h of grace: no Repr-Digest or other digest in the header; it was there 5m ago",
+            "checksum data is missing from both endpoints, a and b; applications can run without "
+            "it for another 7h55m (grace 8h): no Repr-Digest or other digest in the header; it was "
+            "there 5m ago",
         )
         assert story.after(8 * HOUR)[1].startswith(
-            "checksum data is missing from both endpoints, a and b; the 8h of grace of the "
-            "applications are over"
+            "checksum data is missing from both endpoints, a and b; the applications' grace of 8h "
+            "is over"
         )
         assert any("curl" in finding.next for finding in story.check.findings)
 
@@ -108,7 +121,7 @@ def test_checksum_data_lost_on_one_of_two_is_a_warning(tmp_path: Path) -> None:
         assert story.after(5 * MINUTE) == (
             1,
             "checksum data is missing from b: no Repr-Digest or other digest in the header; it was "
-            "there 5m ago; 1 of 2 endpoints have it",
+            "there 5m ago; 1 of 2 endpoints has it",
         )
 
 
@@ -128,7 +141,10 @@ def test_a_sidecar_for_another_file_is_critical_even_on_one_of_two(tmp_path: Pat
     with Endpoint().with_sidecar() as a, Endpoint() as b:
         b.sidecar = f"{b.sha256}  other.json\n".encode()
         story = Story(tmp_path, *named(a=a, b=b), "--checksum-url", ".sha256")
-        assert story.run() == (2, "b: its sidecar is for other.json, not for app.json, twice")
+        assert story.run() == (
+            2,
+            "b: its sidecar is for other.json, not for app.json, twice in a row",
+        )
 
 
 def test_what_comes_next_computes_the_sum_that_does_not_fit(tmp_path: Path) -> None:
@@ -169,7 +185,7 @@ def test_checksums_can_be_left_alone(tmp_path: Path) -> None:
         assert story.run()[0] == 0
 
 
-# -- endpoints ------------------------------------------------------------------------------------
+# Endpoints
 
 
 def test_one_of_two_refusing_is_a_warning_and_both_are_critical(tmp_path: Path) -> None:
@@ -179,14 +195,14 @@ def test_one_of_two_refusing_is_a_warning_and_both_are_critical(tmp_path: Path) 
         b.stop()
         assert story.after(MINUTE) == (
             1,
-            "b refuses connections (read 1m ago); 1 of 2 endpoints left",
+            "b refuses connections (last read 1m ago); 1 of 2 endpoints left",
         )
         assert story.run("--one-down", "critical")[0] == 2
         a.stop()
         assert story.after(HOUR) == (
             2,
-            "no endpoint can be read, a and b: each refuses connections; applications have 7h "
-            "left of 8h of grace",
+            "no endpoint can be read, a and b: each refuses connections; applications can run "
+            "without it for another 7h (grace 8h)",
         )
 
 
@@ -196,7 +212,7 @@ def test_one_of_two_refusing_is_a_warning_and_both_are_critical(tmp_path: Path) 
         ("page", CRITICAL, 'b serves a web page ("Log in"), not configuration'),
         ("redirect", CRITICAL, "b redirects to sso.example/login, not followed"),
         ("cut", CRITICAL, "b cuts the body after 11 bytes"),
-        ("always-304", WARNING, "b answers 304 without having been asked to"),
+        ("always-304", WARNING, "b answers 304 to a request without a condition"),
         (
             "etag-for-any",
             CRITICAL,
@@ -248,7 +264,10 @@ def test_a_body_cut_without_a_length_is_found_by_its_checksum_and_by_parsing(
 ) -> None:
     with Endpoint(manner="cut-without-length") as a:
         story = Story(tmp_path, *named(a=a))
-        assert story.run() == (2, "a serves a body that its Repr-Digest does not fit, twice")
+        assert story.run() == (
+            2,
+            "a serves a body that does not match its Repr-Digest, twice in a row",
+        )
         a.digest = None
         status, text = story.run("--parse", "json", "--checksum", "none")
         assert (status, text[:28]) == (2, "a serves what is not JSON: E")
@@ -321,7 +340,7 @@ def test_a_digest_of_the_decoded_bytes_is_remarked_only(tmp_path: Path) -> None:
         a.digest_of = a.body
         story = Story(tmp_path, *named(a=a))
         assert story.run()[0] == 0
-        assert any("not as RFC 9530 says" in remark for remark in story.check.remarks)
+        assert any("RFC 9530 wants the encoded ones" in remark for remark in story.check.remarks)
 
 
 def test_a_body_that_its_checksum_does_not_fit_is_not_remembered_as_a_version(
@@ -357,8 +376,8 @@ def test_a_checksum_of_another_version_is_called_mix_and_match(tmp_path: Path) -
         a.body = b'{"version": 2}'
         assert story.after(HOUR) == (
             2,
-            "a serves a body that its sidecar's checksum does not fit, twice (mix-and-match: it is "
-            "that of the version first seen 1h ago)",
+            "a serves a body that does not match its sidecar's checksum, twice in a row "
+            "(mix-and-match: it is that of the version first seen 1h ago)",
         )
 
 
@@ -372,21 +391,21 @@ def test_a_return_to_an_older_version_is_remarked(tmp_path: Path) -> None:
         a.body = old
         for _ in range(2):
             assert story.after(DAY)[0] == 0
-        assert "a serves again the version first seen 3d ago (rollback)" in story.check.remarks
+        assert "a again serves the version first seen 3d ago (rollback)" in story.check.remarks
 
 
-def test_what_puppet_applied_is_held_against_the_version(tmp_path: Path) -> None:
+def test_what_puppet_applied_is_compared_with_the_version(tmp_path: Path) -> None:
     summary = tmp_path / "last_run_summary.yaml"
     summary.write_text("---\nversion:\n  config: 1\ntime:\n  last_run: 1\n")
     with Endpoint() as a:
         args = ["--parse", "json", "--version-key", "version"]
         story = Story(tmp_path, a.url, *args, "--applied", f"host=puppet:{summary}")
-        assert story.run()[1].endswith("1 of 1 applications have it")
+        assert story.run()[1].endswith("1 of 1 application has loaded it")
         a.body = b'{"version": 2}'
         story.run()
         assert story.after(9 * HOUR) == (
             2,
-            "host still runs 1, outdated for 9h; limit 8h of grace",
+            "host still runs 1, outdated for 9h (grace 8h)",
         )
 
 
@@ -434,7 +453,7 @@ def test_a_slow_answer_breaks_the_warning_limit(tmp_path: Path) -> None:
         assert (status, text[:28]) == (1, "a is slow (slow retrieval): ")
 
 
-# -- redundant endpoints --------------------------------------------------------------------------
+# Redundant endpoints
 
 
 def test_a_rolling_deploy_is_given_its_time_and_then_the_stale_one_is_named(
@@ -445,11 +464,11 @@ def test_a_rolling_deploy_is_given_its_time_and_then_the_stale_one_is_named(
         story.run()
         a.body = b'{"version": 2}'
         status, text = story.after(HOUR)
-        assert (status, text[:42]) == (0, "b serves the version that a has just left;")
+        assert (status, text[:46]) == (0, "b serves the version that a has just replaced;")
         assert story.after(90)[0] == 0
         assert story.after(9 * HOUR - 90) == (
             2,
-            "b serves the version that a left 9h ago; different for 9h (limit 5m)",
+            "b serves the version that a replaced 9h ago; they have differed for 9h (limit 5m)",
         )
         b.body = a.body
         assert story.run()[0] == 0
@@ -457,7 +476,7 @@ def test_a_rolling_deploy_is_given_its_time_and_then_the_stale_one_is_named(
         story.run()
         status, text = story.after(HOUR)
         assert status == 2
-        assert text.startswith("b serves again the version first seen 11h ago (rollback), while a")
+        assert text.startswith("b again serves the version first seen 11h ago (rollback), while a")
 
 
 def test_without_history_last_modified_tells_who_is_stale(tmp_path: Path) -> None:
@@ -467,7 +486,9 @@ def test_without_history_last_modified_tells_who_is_stale(tmp_path: Path) -> Non
     with old_one as a, Endpoint(new, last_modified=now - HOUR) as b:
         status, text = Story(tmp_path, *named(a=a, b=b)).run()
         assert status == 2
-        assert text.startswith("a serves a version 9h older than that of b; different for 1h")
+        assert text.startswith(
+            "a serves a version 9h older than that of b; they have differed for 1h"
+        )
 
 
 def test_without_any_order_both_are_named(tmp_path: Path) -> None:
@@ -477,14 +498,14 @@ def test_without_any_order_both_are_named(tmp_path: Path) -> None:
         assert status == 0
         status, text = story.after(HOUR)
         assert status == 2
-        assert text.startswith("endpoints serve different configurations for 1h (limit 5m): ")
+        assert text.startswith("endpoints have served different configurations for 1h (limit 5m): ")
         assert "a and c c3aa9744" in text
 
 
 def test_different_line_ends_are_hinted_at_and_canonical_json_is_equal(tmp_path: Path) -> None:
     with Endpoint(b'{"a": 1,\n"b": 2}') as a, Endpoint(b'{"a": 1,\r\n"b": 2}\r\n') as b:
         story = Story(tmp_path, *named(a=a, b=b))
-        assert "only line ends" in story.run()[1]
+        assert "differ only in line ends" in story.run()[1]
         b.body = b'{"b":2,"a":1}'
         assert "(equal as JSON: --canonical json)" in story.run()[1]
         assert story.run("--parse", "json", "--canonical", "json")[0] == 0
@@ -507,20 +528,21 @@ def test_each_address_behind_a_name_is_an_endpoint_of_its_own(tmp_path: Path) ->
 
 
 def test_the_stale_address_behind_a_name_is_named() -> None:
-    first = check.Endpoint("x@10.0.0.1", "http://conf/app.json", "10.0.0.1")
-    assert check.shown(first) == (
+    first = answers.Endpoint("x@10.0.0.1", "http://conf/app.json", "10.0.0.1")
+    assert answers.curl(first) == (
         "curl -sv --connect-to ::10.0.0.1: -o /dev/null http://conf/app.json"
     )
 
 
-# -- freshness ------------------------------------------------------------------------------------
+# Freshness
 
 
-def options(*args: str):
-    return check.options().parse_args(["http://a", *args])
+def settings(*args: str) -> FreshnessSettings:
+    parsed = check_config_freshness.options().parse_args(["http://a", *args])
+    return settings_of(parsed).freshness
 
 
-SEEN = Served("a", key="k1", date=10_000.0, came=10_000.0, seconds=0.1, wire=b"x", body=b"x")
+SEEN = Served("a", key="k1", date=10_000.0, received_at=10_000.0, seconds=0.1, wire=b"x", body=b"x")
 
 
 @pytest.mark.parametrize(
@@ -532,14 +554,14 @@ SEEN = Served("a", key="k1", date=10_000.0, came=10_000.0, seconds=0.1, wire=b"x
             {},
             ["--max-age", "24h"],
             CRITICAL,
-            "a serves a configuration of 1d1h ago (freeze), limit 1d",
+            "a serves a configuration last modified 1d1h ago (freeze), limit 1d",
         ),
         (
             SEEN,
             {},
             ["--max-age", "24h"],
             UNKNOWN,
-            "a sends no Last-Modified: its age cannot be held against 1d",
+            "a sends no Last-Modified: its age is unknown, limit 1d",
         ),
         (replace(SEEN, date=10_600.0, last_modified=10_590.0), {}, ["--max-age", "24h"], OK, ""),
         (
@@ -550,7 +572,7 @@ SEEN = Served("a", key="k1", date=10_000.0, came=10_000.0, seconds=0.1, wire=b"x
             "a: its clock is 10m ahead of ours (limit 5m)",
         ),
         (
-            replace(SEEN, cached=7200.0),
+            replace(SEEN, cached_seconds=7200.0),
             {},
             [],
             WARNING,
@@ -588,13 +610,14 @@ SEEN = Served("a", key="k1", date=10_000.0, came=10_000.0, seconds=0.1, wire=b"x
     ],
 )
 def test_freshness(seen, past, args, state, text) -> None:
-    findings, _ = check.fresh(seen, Remembered(**past), options(*args))
+    findings, _ = freshness.fresh(seen, EndpointPast(**past), settings(*args))
     assert [(f.state, f.text) for f in findings] == ([] if state is OK else [(state, text)])
 
 
 def test_a_wrong_clock_is_a_remark() -> None:
     seen = replace(SEEN, date=10_600.0, last_modified=10_590.0)
-    assert check.fresh(seen, Remembered(), options())[1] == ["a: its clock is 10m ahead of ours"]
+    _, remarks = freshness.fresh(seen, EndpointPast(), settings())
+    assert remarks == ["a: its clock is 10m ahead of ours"]
 
 
 def test_a_version_that_goes_back_on_all_endpoints_is_a_rollback(tmp_path: Path) -> None:
@@ -607,15 +630,15 @@ def test_a_version_that_goes_back_on_all_endpoints_is_a_rollback(tmp_path: Path)
         assert story.after(DAY)[0] == 0
 
 
-# -- taken ----------------------------------------------------------------------------------------
+# Taken
 
-APP = applied.Application("web", "http://web/", 8 * HOUR)
+APP = answers.Application("web", "http://web/", 8 * HOUR)
 V1 = Version("k1", ("k1", "1" * 64, "41"), 30 * DAY)
 V2 = Version("k2", ("k2", "2" * 64, "42"), 8 * HOUR)
 
 
-def chronicle(age: float) -> Chronicle:
-    return Chronicle(30 * DAY, True, 0.0, None, (V1, V2), (("k1", 30 * DAY), ("k2", age)))
+def config_past(age: float) -> ConfigPast:
+    return ConfigPast(30 * DAY, True, 0.0, None, (V1, V2), (("k1", 30 * DAY), ("k2", age)))
 
 
 @pytest.mark.parametrize(
@@ -634,68 +657,68 @@ def chronicle(age: float) -> Chronicle:
     ],
 )
 def test_an_application_has_its_grace(value: str, age: float, state: object) -> None:
-    one = applied.taken(APP, applied.Running(value), Taken(), [V2], chronicle(age))
+    one = applied.applied(APP, Running(value), ApplicationPast(), [V2], config_past(age))
     assert (one.finding.state if one.finding else None) == state
 
 
 def test_the_grace_is_each_applications_own() -> None:
     slow = replace(APP, grace=48 * HOUR)
-    one = applied.taken(slow, applied.Running("41"), Taken(), [V2], chronicle(12 * HOUR))
+    one = applied.applied(slow, Running("41"), ApplicationPast(), [V2], config_past(12 * HOUR))
     assert one.finding
     assert one.finding.state is OK
 
 
 def test_the_words_of_an_application_that_is_behind() -> None:
-    one = applied.taken(APP, applied.Running("1" * 64), Taken(), [V2], chronicle(5 * HOUR))
+    one = applied.applied(APP, Running("1" * 64), ApplicationPast(), [V2], config_past(5 * HOUR))
     assert one.finding
-    assert one.finding.text == (
-        "web still runs 111111111111, outdated for 5h; 3h left of 8h of grace"
-    )
+    assert one.finding.text == ("web still runs 111111111111, outdated for 5h; 3h left (grace 8h)")
     assert one.lag == 5 * HOUR
 
 
 def test_an_unknown_configuration_is_a_finding_of_its_own() -> None:
-    one = applied.taken(APP, applied.Running("zz"), Taken(odd=9 * HOUR), [V2], chronicle(HOUR))
+    one = applied.applied(
+        APP, Running("zz"), ApplicationPast(odd=9 * HOUR), [V2], config_past(HOUR)
+    )
     assert one.finding
     assert (one.finding.state, one.finding.text) == (
         CRITICAL,
-        "web runs an unknown configuration, zz, that was never published, for 9h (limit 8h)",
+        "web has run an unknown configuration, zz, which was never published, for 9h (grace 8h)",
     )
 
 
 def test_a_lost_history_restarts_the_grace_and_never_alarms() -> None:
-    young = Chronicle(MINUTE, True, 0.0, None, (V2,), (("k2", MINUTE),))
-    one = applied.taken(APP, applied.Running("41"), Taken(), [V2], young)
+    young = ConfigPast(MINUTE, True, 0.0, None, (V2,), (("k2", MINUTE),))
+    one = applied.applied(APP, Running("41"), ApplicationPast(), [V2], young)
     assert one.finding
     assert (one.finding.state, one.finding.text) == (
         OK,
-        "web runs 41, not published within our 1m of history; 7h59m left of 8h of grace",
+        "web runs 41, not published in the 1m of history; 7h59m left (grace 8h)",
     )
 
 
 def test_who_cannot_read_its_configuration_is_warned_about_with_the_time_left() -> None:
-    said = applied.Running(trouble="answers HTTP 503")
-    one = applied.taken(APP, said, Taken(current=20 * MINUTE), [V2], chronicle(HOUR))
+    said = Running(trouble="answers HTTP 503")
+    one = applied.applied(APP, said, ApplicationPast(current=20 * MINUTE), [V2], config_past(HOUR))
     assert one.finding
     assert (one.finding.state, one.finding.text) == (
         WARNING,
-        "web does not tell its configuration: it answers HTTP 503; had the published "
-        "configuration 20m ago, 7h40m left of 8h of grace",
+        "web does not report its configuration: it answers HTTP 503; it ran what is published 20m "
+        "ago; 7h40m left (grace 8h)",
     )
-    late = applied.taken(APP, said, Taken(current=9 * HOUR), [V2], chronicle(HOUR))
+    late = applied.applied(APP, said, ApplicationPast(current=9 * HOUR), [V2], config_past(HOUR))
     assert late.finding
     assert late.finding.state is CRITICAL
 
 
 def test_what_we_may_not_read_of_an_application_is_unknown() -> None:
-    one = applied.taken(APP, applied.Running(locked="/etc/x"), Taken(), [V2], chronicle(HOUR))
+    one = applied.applied(APP, Running(locked="/etc/x"), ApplicationPast(), [V2], config_past(HOUR))
     assert one.finding == verdict.Finding(
         UNKNOWN, "web cannot be judged: not allowed to read /etc/x", code="refused"
     )
 
 
 def test_going_back_and_forth_within_the_grace_is_not_counted_from_the_first_time() -> None:
-    again = Chronicle(
+    again = ConfigPast(
         30 * DAY, True, 0.0, None, (V1, V2),
         (("k1", 30 * DAY), ("k2", 9 * HOUR), ("k1", 7 * HOUR), ("k2", HOUR)),
     )  # fmt: skip
@@ -703,28 +726,32 @@ def test_going_back_and_forth_within_the_grace_is_not_counted_from_the_first_tim
 
 
 def test_an_application_is_outdated_since_the_first_version_that_it_missed() -> None:
-    twice = replace(chronicle(9 * HOUR), published=(*chronicle(9 * HOUR).published, ("k3", HOUR)))
+    twice = replace(
+        config_past(9 * HOUR), published=(*config_past(9 * HOUR).published, ("k3", HOUR))
+    )
     assert applied.lag("41", [Version("k3", ("k3",), HOUR)], twice) == 9 * HOUR
 
 
 def test_an_application_that_is_ahead_of_the_last_endpoint_is_not_behind() -> None:
-    rolling = Chronicle(30 * DAY, True, 0.0, 60.0, (V1, replace(V2, age=60.0)), (("k1", 30 * DAY),))
+    rolling = ConfigPast(
+        30 * DAY, True, 0.0, 60.0, (V1, replace(V2, age=60.0)), (("k1", 30 * DAY),)
+    )
     assert applied.lag("42", [V1], rolling) == 0.0
 
 
 @pytest.mark.parametrize(
     ("source", "text", "expected"),
     [
-        ("http://w/#config.sha", b'{"config": {"sha": "abc"}}', applied.Running("abc")),
-        ("http://w/#a", b"{}", applied.Running(trouble="does not say a")),
-        ("http://w/#a", b'{"a": null}', applied.Running(trouble="has nothing at a")),
-        ("http://w/#config_hash", b"config_hash 1.5e3\n", applied.Running("1500")),
-        ("http://w/#info{sha}", b'info{sha="abc",x="}"} 1\n', applied.Running("abc")),
-        ("http://w/", b"abc\n", applied.Running("abc")),
-        ("http://w/", b"", applied.Running(trouble="says nothing, an empty answer")),
+        ("http://w/#config.sha", b'{"config": {"sha": "abc"}}', Running("abc")),
+        ("http://w/#a", b"{}", Running(trouble="does not report a")),
+        ("http://w/#a", b'{"a": null}', Running(trouble="reports an empty a")),
+        ("http://w/#config_hash", b"config_hash 1.5e3\n", Running("1500")),
+        ("http://w/#info{sha}", b'info{sha="abc",x="}"} 1\n', Running("abc")),
+        ("http://w/", b"abc\n", Running("abc")),
+        ("http://w/", b"", Running(trouble="sends an empty answer")),
     ],
 )
-def test_what_an_application_says(source: str, text: bytes, expected: applied.Running) -> None:
+def test_what_an_application_says(source: str, text: bytes, expected: Running) -> None:
     assert applied.running(source, text) == expected
 
 
@@ -736,7 +763,7 @@ def test_applications_over_http_and_files_from_a_run_to_the_end_of_grace(tmp_pat
         args = ["--applied", info, "--applied", f"disk={taken}", "--parse", "json"]
         args += ["--version-key", "version", "--grace", "disk=12h"]
         story = Story(tmp_path, *named(a=a, b=b), *args)
-        assert story.run()[1].endswith("2 of 2 applications have it")
+        assert story.run()[1].endswith("2 of 2 applications have loaded it")
         a.body = b.body = b'{"version": 2}'
         assert story.after(HOUR)[0] == 0
         assert story.after(5 * HOUR)[0] == 1
@@ -745,7 +772,7 @@ def test_applications_over_http_and_files_from_a_run_to_the_end_of_grace(tmp_pat
         status, text = story.after(4 * HOUR)
         assert (status, text) == (
             2,
-            f"disk still runs {story_hash(taken)}, outdated for 13h; limit 12h of grace",
+            f"disk still runs {story_hash(taken)}, outdated for 13h (grace 12h)",
         )
         taken.write_bytes(a.body)
         assert story.run()[0] == 0
@@ -756,14 +783,14 @@ def story_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
-# -- files ----------------------------------------------------------------------------------------
+# Files
 
 
 def entry(**keys):
     return manifests.Entry("app.conf", "file", **keys)
 
 
-FILE = disk.OnDisk("file", 0o640, 0, 0, "root", "root", 3, digests={"sha256": b"x" * 32})
+FILE = FileState("file", 0o640, 0, 0, "root", "root", 3, digests={"sha256": b"x" * 32})
 SHA = (digests.Checksum("manifest", "sha256", b"x" * 32),)
 BAD = (digests.Checksum("manifest", "sha256", b"y" * 32),)
 
@@ -780,19 +807,19 @@ BAD = (digests.Checksum("manifest", "sha256", b"y" * 32),)
         (entry(group="adm"), FILE, ["group"]),
         (entry(checksums=BAD), FILE, ["hash"]),
         (entry(size=4), FILE, ["size"]),
-        (entry(), disk.OnDisk("link", link="/etc/shadow"), ["type"]),
-        (entry(), disk.OnDisk(), ["missing"]),
-        (entry(optional=True), disk.OnDisk(), []),
+        (entry(), FileState("link", link="/etc/shadow"), ["type"]),
+        (entry(), FileState(), ["missing"]),
+        (entry(optional=True), FileState(), []),
         (entry(checksums=SHA), replace(FILE, trouble="Permission denied"), ["unreadable"]),
         (
             manifests.Entry("l", "link", link="a"),
-            disk.OnDisk("link", link="b"),
+            FileState("link", link="b"),
             ["link"],
         ),
     ],
 )
 def test_a_file_against_its_entry(wanted, found, kinds) -> None:
-    assert [each.kind for each in disk.differences(wanted, found)] == kinds
+    assert [each.kind for each in differences.differences(wanted, found)] == kinds
 
 
 def test_a_skewed_mode_is_named_first_and_an_unreadable_file_hides_nothing(tmp_path: Path) -> None:
@@ -822,7 +849,7 @@ def test_a_skewed_mode_is_named_first_and_an_unreadable_file_hides_nothing(tmp_p
     assert status == 2
     assert text == (
         f"3 of 5 files below {verdict.safe(str(tmp_path), 60)} differ from the manifest: "
-        "b has mode 0666, should be 0640 (anyone may write); c has other content (sha256); "
+        "b has mode 0666, should be 0640 (anyone may write); c has different content (sha256); "
         "d is missing (+1 more)"
     )
     assert [f.state for f in story.check.findings] == [CRITICAL, WARNING]
@@ -839,7 +866,7 @@ def test_a_list_of_sha256sum_goes_through_links_as_sha256sum_does(tmp_path: Path
     sums = tmp_path / "SHA256SUMS"
     sums.write_text(f"{hashed}  link\n{hashed}  real\n")
     story = Story(tmp_path, "--manifest", str(sums))
-    assert story.run() == (0, f"2 files below {verdict.safe(str(tmp_path), 60)} as in the manifest")
+    assert story.run() == (0, f"2 files below {verdict.safe(str(tmp_path), 60)} match the manifest")
     sums.write_text(f"{hashed}  link\n{hashed}  dangling\n")
     assert story.run()[1].endswith(": dangling is missing")
 
@@ -860,7 +887,7 @@ def test_a_manifest_that_is_missing_or_old_is_critical(tmp_path: Path) -> None:
     assert "(freeze)" in story.run()[1]
 
 
-# -- Puppet ---------------------------------------------------------------------------------------
+# Puppet
 
 SUMMARY = puppet.Summary(10_000.0, "v1", 0, True, 0, 0)
 
@@ -885,7 +912,7 @@ SUMMARY = puppet.Summary(10_000.0, "v1", 0, True, 0, 0)
             puppet.Run(replace(SUMMARY, failed=2)),
             10_060.0,
             CRITICAL,
-            "puppet failed at 2 resources 1m ago",
+            "puppet failed to apply 2 resources 1m ago",
         ),
         (
             puppet.Run(replace(SUMMARY, has_resources=False)),
@@ -897,19 +924,19 @@ SUMMARY = puppet.Summary(10_000.0, "v1", 0, True, 0, 0)
             puppet.Run(replace(SUMMARY, out_of_sync=1)),
             10_060.0,
             WARNING,
-            "puppet found 1 resources out of sync and left them so (noop?)",
+            "puppet left 1 resource out of sync (noop?)",
         ),
         (
             puppet.Run(SUMMARY, 600.0, "maintenance by me"),
             10_060.0,
             WARNING,
-            "puppet is disabled for 10m: maintenance by me (limit 8h)",
+            "puppet has been disabled for 10m: maintenance by me (limit 8h)",
         ),
         (
             puppet.Run(SUMMARY, 3 * DAY, "maintenance by me"),
             10_060.0,
             CRITICAL,
-            "puppet is disabled for 3d: maintenance by me (limit 8h)",
+            "puppet has been disabled for 3d: maintenance by me (limit 8h)",
         ),
         (
             puppet.Run(trouble="not allowed to read /s", remedy="chmod 644 /s"),
@@ -920,11 +947,11 @@ SUMMARY = puppet.Summary(10_000.0, "v1", 0, True, 0, 0)
     ],
 )
 def test_puppets_last_run(run, clock, state, text) -> None:
-    findings = puppet.judged(run, clock, 2 * HOUR, 8 * HOUR).findings
+    findings = puppet.judged(run, clock, 2 * HOUR, 8 * HOUR)
     assert [(f.state, f.text) for f in findings] == ([(state, text)] if state else [])
 
 
-# -- memory and secrets ---------------------------------------------------------------------------
+# Memory and secrets
 
 
 def test_what_nobody_asks_about_for_90_days_is_forgotten(tmp_path: Path) -> None:
@@ -986,7 +1013,7 @@ def test_a_torn_history_gives_a_remark_and_no_alarm(tmp_path: Path) -> None:
         database = tmp_path / "history" / "config_freshness.sqlite"
         database.write_bytes(b"not a database, at all" * 100)
         assert story.run()[0] == 0
-        assert any("the grace begins anew" in remark for remark in story.check.remarks)
+        assert any("all grace periods start anew" in remark for remark in story.check.remarks)
 
 
 def test_credentials_come_from_files_and_go_to_no_other_host(tmp_path: Path) -> None:
@@ -1008,7 +1035,9 @@ def test_credentials_on_the_command_line_are_refused(
     words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="3"):
-        check.options().parse_args([*words[:-1], words[-1] + "http://user:pass@host/"])
+        check_config_freshness.options().parse_args(
+            [*words[:-1], words[-1] + "http://user:pass@host/"]
+        )
     said = capfd.readouterr().out
     assert "put credentials into a file" in said
     assert "pass@" not in said
@@ -1040,7 +1069,7 @@ def test_endpoints_from_a_file(tmp_path: Path, name: str, text: str) -> None:
         pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
     file = tmp_path / name
     file.write_text(text % "http://u:p@h:8080/x")
-    assert check.endpoints_file(file) == (
+    assert inputs.endpoints_file(file) == (
         {"a": "http://u:p@h:8080/x"},
         {},
         {"web": 12 * HOUR},
@@ -1052,13 +1081,13 @@ def test_a_bad_file_of_endpoints_is_said(tmp_path: Path, text: str) -> None:
     file = tmp_path / "e.json"
     file.write_text(text)
     with pytest.raises(CheckError, match=r"--endpoints .*e\.json"):
-        check.endpoints_file(file)
+        inputs.endpoints_file(file)
 
 
-def test_nothing_to_look_at_is_said(tmp_path: Path) -> None:
+def test_nothing_to_check_is_said(tmp_path: Path) -> None:
     assert Story(tmp_path).run() == (
         3,
-        "nothing to look at: give a URL, --endpoints, --manifest or --puppet",
+        "nothing to check: give a URL, --endpoints, --manifest or --puppet",
     )
 
 
@@ -1067,6 +1096,7 @@ def test_nothing_to_look_at_is_said(tmp_path: Path) -> None:
 PEAK = """
 import os, runpy, sys
 sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 finally:
@@ -1075,7 +1105,7 @@ finally:
 """
 
 
-# -- time and memory ------------------------------------------------------------------------------
+# Time and memory
 
 
 def test_rude_endpoints_end_in_time_and_in_little_memory(tmp_path: Path) -> None:
@@ -1129,7 +1159,9 @@ def test_many_endpoints_take_about_as_long_as_the_slowest(tmp_path: Path) -> Non
 
 def test_a_pattern_selects_by_path_and_by_name() -> None:
     excluded = [opt.pattern("*.dpkg-dist"), opt.pattern("cache")]
-    assert not disk.is_selected("etc/a.dpkg-dist", (), excluded)
-    assert not disk.is_selected("var/cache", (), excluded)
-    assert disk.is_selected("etc/a.conf", (), excluded)
-    assert not disk.is_selected("etc/a.conf", [opt.pattern("*.json")], excluded)
+    settings = FileSettings(exclude=excluded)
+    assert not differences.is_selected("etc/a.dpkg-dist", settings)
+    assert not differences.is_selected("var/cache", settings)
+    assert differences.is_selected("etc/a.conf", settings)
+    only = FileSettings(include=[opt.pattern("*.json")], exclude=excluded)
+    assert not differences.is_selected("etc/a.conf", only)

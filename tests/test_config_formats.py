@@ -47,8 +47,8 @@ def test_a_digest_field_gives_its_strongest_checksum(field: str, text: str, algo
         ("Repr-Digest", f"sha-256={B64}", "is malformed"),
         ("Repr-Digest", "sha-256=:!!!:", "is not base64"),
         ("Repr-Digest", "sha-256=:YWJj:", "has 3 bytes, sha256 has 32"),
-        ("Repr-Digest", "crc32c=:YWJj:", "has only algorithms that nobody should need (crc32c)"),
-        ("Digest", "unixsum=30637", "has only algorithms that nobody should need (unixsum)"),
+        ("Repr-Digest", "crc32c=:YWJj:", "has only unsupported algorithms (crc32c)"),
+        ("Digest", "unixsum=30637", "has only unsupported algorithms (unixsum)"),
         ("Content-MD5", "x", "is not base64"),
     ],
 )
@@ -81,7 +81,7 @@ def test_all_fields_of_a_header_are_looked_at() -> None:
         f"sha256:{HEX}",
         f"sha256-{B64}",
         f"\ufeff{HEX}  app.json\r\n",
-        f"# made by hand\n{HEX}  app.json\n",
+        f"# made manually\n{HEX}  app.json\n",
         f"{'0' * 64}  other.json\n{HEX}  app.json\n",
         f"{'0' * 32}  app.json\n{HEX}  app.json\n",
         f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{HEX}  app.json\n",
@@ -145,7 +145,7 @@ def test_a_pinned_checksum_as_people_type_it() -> None:
         digests.pinned("deadbeef")
 
 
-# -- manifests ------------------------------------------------------------------------------------
+# Manifests
 
 # mtree -c -k type,mode,uname,gname,size,sha256,link of Debian's mtree-netbsd 20180822
 NETBSD = rf"""
@@ -226,7 +226,7 @@ def test_what_is_no_manifest_says_why(text: str, why: str) -> None:
     assert str(error.value) == why
 
 
-# -- documents ------------------------------------------------------------------------------------
+# Documents
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_login_page_is_no_configuration(raw: bytes, content_type: str, is_page
     assert documents.looks_like_a_page(raw, content_type) is is_page
 
 
-# -- Puppet ---------------------------------------------------------------------------------------
+# Puppet
 
 # puppet apply of Debian's puppet-agent 7.23.0
 SUMMARY = """---

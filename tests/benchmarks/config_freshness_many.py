@@ -1,4 +1,4 @@
-"""What 200 endpoints cost: wall time, CPU an endpoint, memory; and what one curl process costs.
+"""What 200 endpoints cost: wall time, CPU per endpoint, memory; and what one curl process costs.
 
     python tests/benchmarks/config_freshness_many.py
 
@@ -70,8 +70,8 @@ def main() -> None:
             for run in ("first", "next"):
                 wall, cpu, memory, status = spent([*base, "--endpoints", str(file), *more])
                 print(
-                    f"{title}, {run} run: {wall:.2f}s wall, {1000 * cpu / len(table):.1f}ms CPU an "
-                    f"endpoint, {memory // 1024}MiB, exit {status}"
+                    f"{title}, {run} run: {wall:.2f}s wall, {1000 * cpu / len(table):.1f}ms CPU "
+                    f"per endpoint, {memory // 1024}MiB, exit {status}"
                 )
     curl = [spent(["curl", "-s", honest]) for _ in range(20)]
     print(f"one curl process: {1000 * min(c[1] for c in curl):.1f}ms CPU at least, "

@@ -25,7 +25,8 @@ class Endpoint:
     """An HTTP/1.1 server on loopback: one file, its sidecar, and a `manner` to serve them in.
 
     Manners: honest, slow-headers, slow-body, silent, endless, bomb, cut, cut-without-length,
-    page, always-304, etag-for-any, never-304, refuse (closes at once), redirect, endless-redirect.
+    page, always-304, etag-for-any, never-304, refuse (closes at once), redirect, endless-redirect,
+    nonsense (no HTTP).
     """
 
     def __init__(self, body: bytes = b'{"version": 1}', address: str = "127.0.0.1", **habits):
@@ -46,11 +47,13 @@ class Endpoint:
         self.pages: dict = {}  # further paths -> bytes
         self.after = None  # called with the number of requests of `path` so far
         self.asked: list = []  # (method, path, {header: value})
+        self.connections = 0
         self.tls: ssl.SSLContext | None = None
         for name, value in habits.items():
             assert hasattr(self, name), name
             setattr(self, name, value)
-        self._socket = socket.create_server((address, 0), backlog=300)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._socket = socket.create_server((address, 0), family=family, backlog=300)
         self.address = address
         self.port = self._socket.getsockname()[1]
         self._stopping = threading.Event()
@@ -90,6 +93,7 @@ class Endpoint:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            self.connections += 1
             threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection):
@@ -147,6 +151,9 @@ class Endpoint:
         etag = self.etag
         if etag == "auto":
             etag = f'"{hashlib.md5(body).hexdigest()[:8]}-{self.port}"'
+        if manner == "nonsense":
+            connection.sendall(b"220 mail.example.org ESMTP\r\n")
+            return False
         if manner == "silent":
             self._stopping.wait(60)
             return False

@@ -2,128 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from twiceshy.config_freshness import digests
-from twiceshy.config_freshness.memory import Chronicle, Remembered, Served, kinds_of, past_of
-from twiceshy.config_freshness.words import ago, all_of, listing, of_config
+from twiceshy.config_freshness.answers import Served
+from twiceshy.config_freshness.past import ConfigPast, EndpointPast, Past, kinds_of
+from twiceshy.config_freshness.settings import ChecksumSettings
+from twiceshy.config_freshness.wording import ago, all_of, listing, of_config
 from twiceshy.kit.plugin import CRITICAL, WARNING
 from twiceshy.kit.verdict import Finding, safe
 
 
-def misfits(seen: Served) -> list[digests.Checksum]:
+def misfits(served: Served) -> list[digests.Checksum]:
     """Checksums that the answer does not fit. Digest fields cover the coded bytes (RFC 9530)."""
-    return [each for each in seen.checksums if not (each.fits(seen.wire) or each.fits(seen.body))]
+    return [c for c in served.checksums if not (c.fits(served.wire) or c.fits(served.body))]
 
 
-def fits(seen: Served, mode: str) -> bool:
+def is_sound(served: Served, mode: str) -> bool:
     """Whether what was served is a version at all: readable, and as its checksums say."""
-    return not seen.trouble and (mode == "none" or not (seen.foreign or misfits(seen)))
+    return not served.failure and (mode == "none" or not (served.foreign or misfits(served)))
 
 
-def demanded(past: Remembered, mode: str, has_url: bool) -> tuple[str, ...]:
+def is_suspicious(served: Served, pinned: digests.Checksum | None) -> bool:
+    """Whether a readable answer differs from what a checksum says, so that it is asked again."""
+    is_other = pinned is not None and not pinned.fits(served.body)
+    return bool(served.foreign or misfits(served)) or is_other
+
+
+def demanded(past: EndpointPast, settings: ChecksumSettings) -> tuple[str, ...]:
     """Kinds of checksum data that an endpoint must have: "header", "sidecar", "any", or none."""
-    kinds = {"auto": (), "any": ("any",), "header": ("header",), "sidecar": ("sidecar",)}
-    if mode == "none":
+    if settings.mode == "none":
         return ()
-    wanted = set(kinds[mode])
-    if mode == "auto":
-        wanted.update(past.kinds)
-    if has_url:
+    wanted = set(past.kinds) if settings.mode == "auto" else {settings.mode}
+    if settings.sidecar:
         wanted.add("sidecar")
     return tuple(sorted(wanted))
 
 
-WORDS = {
+LACKING = {
     "header": "no Repr-Digest or other digest in the header",
     "sidecar": "no sidecar",
     "any": "neither digest nor sidecar",
 }
 
 
-def lost(seen: Served, past: Remembered, mode: str, has_url: bool) -> str:
+def lost(served: Served, past: EndpointPast, settings: ChecksumSettings) -> str:
     """What checksum data an endpoint lacks and should have, as a clause; "" when nothing."""
-    have = {*kinds_of(seen), *(["any"] if seen.checksums else [])}
-    lacking = [kind for kind in demanded(past, mode, has_url) if kind not in have]
+    have = {*kinds_of(served), *(["any"] if served.checksums else [])}
+    lacking = [kind for kind in demanded(past, settings) if kind not in have]
     if not lacking:
         return ""
-    said = "; ".join(seen.broken) or "; ".join(WORDS[kind] for kind in lacking)
-    seen_before = past.kinds_seen is not None and set(lacking) & set(past.kinds)
-    return said + (f"; it was there {ago(past.kinds_seen or 0.0)}" if seen_before else "")
+    clause = "; ".join(served.broken) or "; ".join(LACKING[kind] for kind in lacking)
+    was_there = past.kinds_at is not None and set(lacking) & set(past.kinds)
+    return clause + (f"; it was there {ago(past.kinds_at or 0.0)}" if was_there else "")
 
 
 def checksummed(
-    looks: Sequence[Served],
-    pasts: Mapping[str, Remembered],
-    chronicle: Chronicle,
-    left: str,
-    mode: str,
-    has_url: bool,
-    pinned: digests.Checksum | None,
+    answers: Sequence[Served], past: Past, config: ConfigPast, left: str, settings: ChecksumSettings
 ) -> tuple[list[Finding], list[str]]:
-    """Findings and remarks about checksum data: missing, wrong, weak; and about a pinned value."""
-    findings: list[Finding] = []
-    remarks: list[str] = []
-    served = [seen for seen in looks if not seen.trouble]
-    config = looks[0].config
+    """Findings and remarks about the checksum data of one configuration: missing, wrong, weak;
+    and about a pinned value. `left` says how long the applications can run without.
+    """
+    served = [each for each in answers if not each.failure]
     missing = {
-        seen.name: text
-        for seen in served
-        for text in [lost(seen, past_of(pasts, seen), mode, has_url)]
-        if text and not seen.foreign
+        each.name: clause
+        for each in served
+        for clause in [lost(each, past.endpoint(each.name), settings)]
+        if clause and not each.foreign
     }
-    if missing and len(missing) == len(served):
-        who = f"from {all_of(config, len(looks))}, {listing(list(missing))}"
-        if len(missing) < len(looks):
-            who = f"from {listing(list(missing))}, all that can be read of {len(looks)} endpoints"
-            who += of_config(config)
-        rest = list(missing)[1:]
-        text = f"checksum data is missing {who}; {left}: {next(iter(missing.values()))}"
-        more = tuple(f"{safe(name, 60)}: {missing[name]}" for name in rest)
-        first = next(seen for seen in served if seen.name in missing)
-        findings.append(Finding(CRITICAL, text, more, first.retry, "checksum-missing"))
-    else:
-        for name, why in missing.items():
-            others = len(served) - len(missing)
-            text = f"checksum data is missing from {safe(name, 60)}: {why}"
-            text += f"; {others} of {len(looks)} endpoints{of_config(config)} have it"
-            retry = next(seen.retry for seen in served if seen.name == name)
-            findings.append(Finding(WARNING, text, (), retry, "checksum-missing"))
-    known = {version.key: version for version in chronicle.versions}
-    for seen in served:
-        if seen.foreign:
-            text = f"{seen.called}: {seen.foreign}, twice"
-            findings.append(Finding(CRITICAL, text, (), seen.retry, "checksum-mismatch"))
-        for misfit in misfits(seen):
-            what = {"sidecar": "sidecar's checksum"}.get(misfit.kind, misfit.kind)
-            text = f"{seen.called} serves a body that its {what} does not fit, twice"
-            other = misfit.value.hex()
-            elsewhere = next((s.name for s in served if s.key == other), "")
-            if elsewhere and elsewhere != seen.name:
-                text += f" (mix-and-match: it is the checksum of what {safe(elsewhere, 50)} serves)"
-            elif other in known and other != seen.key:
-                when = ago(known[other].age)
-                text += f" (mix-and-match: it is that of the version first seen {when})"
-            findings.append(Finding(CRITICAL, text, (), seen.retry, "checksum-mismatch"))
-        if pinned and not pinned.fits(seen.body):
-            text = f"{seen.called} serves {seen.key[:12]}, not what is pinned "
-            text += f"({pinned.algorithm} {pinned.value.hex()[:12]})"
-            findings.append(Finding(CRITICAL, text, code="pinned"))
-        kinds = {each.kind for each in seen.checksums if each.kind in digests.FIELDS}
-        if kinds and kinds <= {"Digest", "Content-MD5"}:
-            remarks.append(f"{seen.called} has only {listing(sorted(kinds))}, which is obsolete")
-        elif seen.checksums and all(e.algorithm in digests.WEAK for e in seen.checksums):
-            remarks.append(f"{seen.called} has only weak checksums ({seen.checksums[0].algorithm})")
-        if seen.broken and seen.name not in missing:
-            remarks.append(f"{seen.called}: {'; '.join(seen.broken)}")
-        if any(e.kind in digests.FIELDS and not e.fits(seen.wire) and e.fits(seen.body)
-               for e in seen.checksums):  # fmt: skip
-            remarks.append(
-                f"{seen.called}: its digest is of the decoded bytes, not as RFC 9530 says"
-            )
-    if served and mode == "auto" and not missing and not any(s.checksums for s in served):
+    findings = _missing(answers, served, missing, left)
+    remarks: list[str] = []
+    for each in served:
+        findings += _wrong(each, served, config, settings.pinned)
+        remarks += _weak(each, each.name in missing)
+    if served and settings.mode == "auto" and not missing and not any(s.checksums for s in served):
         remarks.append(
-            f"no endpoint{of_config(config)} gives checksum data: give --checksum-url, or let it "
-            "send Repr-Digest"
+            f"no endpoint{of_config(answers[0].config)} gives checksum data: give --checksum-url, "
+            "or make it send Repr-Digest"
         )
     return findings, remarks
+
+
+def _missing(
+    answers: Sequence[Served], served: Sequence[Served], missing: dict[str, str], left: str
+) -> list[Finding]:
+    """Checksum data that is missing: one finding if from all that can be read, else one each."""
+    config, code = answers[0].config, "checksum-missing"
+    if not missing:
+        return []
+    if len(missing) < len(served):
+        have = len(served) - len(missing)
+        others = f"{have} of {len(answers)} endpoints{of_config(config)}"
+        others += " has it" if have == 1 else " have it"
+        return [
+            Finding(
+                WARNING,
+                f"checksum data is missing from {each.label}: {missing[each.name]}; {others}",
+                (),
+                each.retry,
+                code,
+            )
+            for each in served
+            if each.name in missing
+        ]
+    who = f"{all_of(config, len(answers))}, {listing(list(missing))}"
+    if len(missing) < len(answers):
+        who = f"{listing(list(missing))}, all that can be read of {len(answers)} endpoints"
+        who += of_config(config)
+    text = f"checksum data is missing from {who}; {left}: {missing[served[0].name]}"
+    more = tuple(f"{each.label}: {missing[each.name]}" for each in served[1:])
+    return [Finding(CRITICAL, text, more, served[0].retry, code)]
+
+
+def _wrong(
+    each: Served, served: Sequence[Served], config: ConfigPast, pinned: digests.Checksum | None
+) -> list[Finding]:
+    """Checksums of one endpoint that its body does not match."""
+    findings = []
+    if each.foreign:
+        text = f"{each.label}: {each.foreign}, twice in a row"
+        findings.append(Finding(CRITICAL, text, (), each.retry, "checksum-mismatch"))
+    for misfit in misfits(each):
+        noun = {"sidecar": "sidecar's checksum"}.get(misfit.kind, misfit.kind)
+        text = f"{each.label} serves a body that does not match its {noun}, twice in a row"
+        text += _mixed(each, misfit, served, config)
+        findings.append(Finding(CRITICAL, text, (), each.retry, "checksum-mismatch"))
+    if pinned and not pinned.fits(each.body):
+        text = f"{each.label} serves {each.key[:12]}, not what is pinned "
+        text += f"({pinned.algorithm} {pinned.value.hex()[:12]})"
+        findings.append(Finding(CRITICAL, text, code="pinned"))
+    return findings
+
+
+def _mixed(
+    each: Served, misfit: digests.Checksum, served: Sequence[Served], config: ConfigPast
+) -> str:
+    """Whose checksum it is then, in brackets; "" when nobody knows."""
+    value = misfit.value.hex()
+    elsewhere = next((s.name for s in served if s.key == value), "")
+    if elsewhere and elsewhere != each.name:
+        return f" (mix-and-match: it is the checksum of what {safe(elsewhere, 50)} serves)"
+    version = next((v for v in config.versions if v.key == value), None)
+    if version is not None and value != each.key:
+        return f" (mix-and-match: it is that of the version first seen {ago(version.age)})"
+    return ""
+
+
+def _weak(each: Served, is_missing: bool) -> list[str]:
+    """Remarks about checksum data that is good enough, but not good."""
+    remarks = []
+    fields = [c for c in each.checksums if c.kind in digests.FIELDS]
+    kinds = {c.kind for c in fields}
+    if kinds and kinds <= digests.OBSOLETE:
+        remarks.append(f"{each.label} has only {listing(sorted(kinds))}, which is obsolete")
+    elif each.checksums and all(c.algorithm in digests.WEAK for c in each.checksums):
+        remarks.append(f"{each.label} has only weak checksums ({each.checksums[0].algorithm})")
+    if each.broken and not is_missing:
+        remarks.append(f"{each.label}: {'; '.join(each.broken)}")
+    if any(not c.fits(each.wire) and c.fits(each.body) for c in fields):
+        remarks.append(
+            f"{each.label}: its digest covers the decoded bytes; RFC 9530 wants the encoded ones"
+        )
+    return remarks

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 SIZES = {"md5": 16, "sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
 WEAK = ("md5", "sha1")
 FIELDS = ("Repr-Digest", "Content-Digest", "Digest", "Content-MD5")
+OBSOLETE = {"Digest", "Content-MD5"}
 
 
 class Unusable(ValueError):
@@ -30,11 +31,14 @@ class ForAnother(Unusable):
 
 @dataclass(frozen=True)
 class Checksum:
+    """A checksum that came with a file, or was typed."""
+
     kind: str  # the header field's name, "sidecar" or "pinned"
     algorithm: str  # hashlib's name for it
     value: bytes
 
     def fits(self, body: bytes) -> bool:
+        """Whether it is that of `body`."""
         return hashlib.new(self.algorithm, body).digest() == self.value
 
 
@@ -47,10 +51,12 @@ def algorithm_named(name: str) -> str:
 
 
 def algorithm_sized(length: int) -> str:
+    """hashlib's name for the algorithm whose digests have `length` bytes; "" when none has."""
     return next((name for name, size in SIZES.items() if size == length), "")
 
 
 def strongest(found: list[Checksum]) -> Checksum:
+    """The checksum with the longest digest."""
     return max(found, key=lambda checksum: SIZES[checksum.algorithm])
 
 
@@ -90,7 +96,7 @@ def from_field(name: str, text: str) -> Checksum:
         raise Unusable("is empty")
     if members and any(value for _, value in members):
         named = ", ".join(key for key, _ in members)[:60]
-        raise Unusable(f"has only algorithms that nobody should need ({named})")
+        raise Unusable(f"has only unsupported algorithms ({named})")
     raise Unusable("is malformed")
 
 
@@ -109,7 +115,7 @@ def from_headers(headers: Mapping[str, str]) -> tuple[list[Checksum], list[str]]
     return found, broken
 
 
-# -- sidecars and lists of checksums ---------------------------------------------------------------
+# Sidecars and lists of checksums
 
 _PLAIN = re.compile(r"(?P<escaped>\\?)(?P<hash>[0-9A-Fa-f]{32,128})(?:[ \t]+\*?(?P<file>.+))?")
 _BSD = re.compile(

@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from . import digests
+from twiceshy.config_freshness import digests
 
 FORMATS = ("json", "yaml", "toml", "ini", "xml")
 _MISSING = object()
@@ -202,7 +202,7 @@ def order(version: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
 
 
-# -- Prometheus text -------------------------------------------------------------------------------
+# Prometheus text
 
 _SAMPLE = re.compile(
     r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)(?:\s+-?\d+)?\s*"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from . import digests
+from twiceshy.config_freshness import digests
 
 TYPES = ("file", "dir", "link", "fifo", "socket", "char", "block")
 _DIGESTS = {
@@ -46,6 +46,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
+    """What a directory should hold."""
+
     entries: tuple[Entry, ...]
     tree: str = ""  # where it was made, by its own comment
     made: float | None = None  # wall clock, by its own comment; mtree writes local time

@@ -10,10 +10,10 @@ import json
 import re
 from dataclasses import dataclass
 
-from twiceshy.config_freshness.words import ago, roughly
+from twiceshy.config_freshness.wording import ago, roughly
 from twiceshy.kit.plugin import CRITICAL, UNKNOWN, WARNING
-from twiceshy.kit.units import say_duration
-from twiceshy.kit.verdict import Finding, Measure, Report, safe
+from twiceshy.kit.units import count, say_duration
+from twiceshy.kit.verdict import Finding, safe
 
 
 class NotASummary(ValueError):
@@ -22,6 +22,8 @@ class NotASummary(ValueError):
 
 @dataclass(frozen=True)
 class Summary:
+    """What last_run_summary.yaml says of a run."""
+
     last_run: float  # wall clock
     config: str  # version.config: what the catalog was compiled from
     failed: int  # resources, restarts and events together
@@ -76,28 +78,29 @@ def reason(text: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """What the summary and the lock beside it told; or why they did not."""
+    """What the summary and the lock beside it say; or why they could not be read."""
 
     summary: Summary | None = None
-    disabled: float | None = None  # age of the lock
+    disabled: float | None = None  # age of the lock in seconds
     reason: str = ""
     trouble: str = ""
-    remedy: str = ""
+    remedy: str = ""  # a command
 
 
-def judged(run: Run, clock: float, max_age: float, grace: float) -> Report:
-    """Puppet's last run: its age, its failures, and whether it is disabled."""
+def judged(run: Run, clock: float, max_age: float, grace: float) -> list[Finding]:
+    """Puppet's last run, as of the wall clock `clock`: age, failures, whether it is disabled."""
     findings: list[Finding] = []
     if run.disabled is not None:
         state = CRITICAL if run.disabled >= grace else WARNING
         why = f": {safe(run.reason, 100)}" if run.reason else ""
-        text = f"puppet is disabled for {roughly(run.disabled)}{why} (limit {say_duration(grace)})"
+        text = f"puppet has been disabled for {roughly(run.disabled)}{why} "
+        text += f"(limit {say_duration(grace)})"
         findings.append(Finding(state, text, next="puppet agent --enable", code="puppet-disabled"))
     if run.summary is None:
         text = f"puppet: {run.trouble}" + (f"; {run.remedy}" if run.remedy else "")
         findings.append(Finding(UNKNOWN, text, next=run.remedy, code="puppet-unreadable"))
-        return Report(findings)
-    age = max(0.0, clock - run.summary.last_run)
+        return findings
+    age = age_of(run.summary, clock)
     follow = "puppet agent --test --noop"
     if age > max_age and run.disabled is None:
         state = CRITICAL if age >= grace else WARNING
@@ -107,14 +110,15 @@ def judged(run: Run, clock: float, max_age: float, grace: float) -> Report:
         text = f"puppet could not compile or fetch its catalog {ago(age)}: nothing was applied"
         findings.append(Finding(CRITICAL, text, next=follow, code="puppet-failed"))
     elif run.summary.failed:
-        text = f"puppet failed at {run.summary.failed} resources {ago(age)}"
+        text = f"puppet failed to apply {count(run.summary.failed, 'resource')} {ago(age)}"
         findings.append(Finding(CRITICAL, text, next=follow, code="puppet-failed"))
     elif run.summary.out_of_sync > run.summary.changed:
-        count = run.summary.out_of_sync - run.summary.changed
-        text = f"puppet found {count} resources out of sync and left them so (noop?)"
+        left = run.summary.out_of_sync - run.summary.changed
+        text = f"puppet left {count(left, 'resource')} out of sync (noop?)"
         findings.append(Finding(WARNING, text, next=follow, code="puppet-noop"))
-    measures = [
-        Measure("puppet_age", round(age), "s", minimum=0),
-        Measure("puppet_failed", run.summary.failed, minimum=0),
-    ]
-    return Report(findings, measures, f"puppet ran {ago(age)}")
+    return findings
+
+
+def age_of(summary: Summary, clock: float) -> float:
+    """Seconds since the run that a summary is of, at the wall clock `clock`."""
+    return max(0.0, clock - summary.last_run)

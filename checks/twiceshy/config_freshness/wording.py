@@ -1,4 +1,4 @@
-"""Words that the findings about configuration share: ages, and names in a row."""
+"""How findings about configuration word ages, lists of names and subjects. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from twiceshy.kit.verdict import safe
 
 
 def ago(seconds: float) -> str:
+    """An age: "5m ago", "just now"."""
     return f"{say_duration(_rounded(seconds))} ago" if seconds >= 1 else "just now"
 
 
@@ -21,11 +22,12 @@ def _rounded(seconds: float) -> float:
 
 
 def roughly(seconds: float) -> str:
+    """A duration, rounded to two units."""
     return say_duration(_rounded(seconds))
 
 
 def listing(names: Sequence[str], most: int = 4) -> str:
-    """a and b; a, b and c; a, b, c and 5 more."""
+    """a and b; a, b and c; a, b, c, d and 5 more."""
     shown = [safe(name, 50) for name in names[:most]]
     if len(names) > most:
         return f"{', '.join(shown)} and {len(names) - most} more"
@@ -33,14 +35,11 @@ def listing(names: Sequence[str], most: int = 4) -> str:
 
 
 def of_config(config: str) -> str:
+    """ " of billing", or "" for the configuration that has no name."""
     return f" of {safe(config, 50)}" if config else ""
 
 
 def all_of(config: str, count: int) -> str:
     """The subject when every endpoint of a configuration is meant."""
-    words = {1: "the only endpoint", 2: "both endpoints"}.get(count, f"all {count} endpoints")
-    return words + of_config(config)
-
-
-def how_many(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+    subject = {1: "the only endpoint", 2: "both endpoints"}.get(count, f"all {count} endpoints")
+    return subject + of_config(config)
