@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ import pytest
 from conftest import ROOT
 from contract import Case
 from sides.log_rotation import DAY, Machine
-from twiceshy.log_rotation import program as check_log_rotation
-from twiceshy.log_rotation.logrotate import access, others, timetable
+from twiceshy.log_rotation.logrotate import access, container_logs, timetable
 from twiceshy.log_rotation.logrotate.codes import CODES
-from twiceshy.log_rotation.logrotate.host import Places
-from twiceshy.log_rotation.logrotate.schedule import Schedule, schedule
+from twiceshy.log_rotation.logrotate.host import HostPaths
+from twiceshy.log_rotation.logrotate.schedule import schedule
 from twiceshy.log_rotation.program import options
+from twiceshy.log_rotation.records import ContainerLog, ContainerLogs, Schedule, Standing
+from twiceshy.log_rotation.unrotated import containers
 
 
 def contract_case(tmp_path: Path) -> Case:
@@ -67,7 +69,7 @@ def test_a_host_whose_logs_are_all_rotated_is_fine(machine: Machine) -> None:
     check = machine.check()
     assert check.exitcode == 0
     assert check.findings[0].text == (
-        "1 logs of 1 stanzas are rotated as intended, last run 7h ago by "
+        "1 log of 1 stanza is rotated as intended, last run 7h ago by "
         f"{machine.etc}/cron.daily/logrotate"
     )
 
@@ -80,7 +82,7 @@ def test_the_outage_of_2014_is_critical_at_the_first_look(machine: Machine) -> N
     assert check.findings[0].text == (
         f"{log} (200MiB) will not be rotated: {machine.etc}/logrotate.d/player:3: "
         "`rotate 7   # one week`: "
-        "not a number (logrotate takes no comment behind a value), and logrotate drops the stanza"
+        "not a number (logrotate allows no comment after a value), and logrotate drops the stanza"
     )
     assert check.output().count("\nNext: sed -n 3p ") == 1
 
@@ -90,7 +92,7 @@ def test_the_second_look_knows_how_fast_the_lost_log_grows(machine: Machine) -> 
     machine.log("player.log", size=BIG, age=1)
     machine.check()
     machine.log("player.log", size=3 * BIG, age=-300)
-    assert "600MiB, growing 4.7GiB an hour" in machine.check(later=300).findings[0].text
+    assert "600MiB, growing 4.7GiB per hour" in machine.check(later=300).findings[0].text
 
 
 # The scenario table. L numbers are those of the facts.
@@ -128,7 +130,7 @@ def test_an_error_above_the_include_loses_everything(machine: Machine) -> None:
     machine.log("app.log")
     check = machine.check()
     assert check.exitcode == 2
-    assert "and all that follows is lost, included files too" in check.findings[0].text
+    assert "and logrotate ignores all that follows, included files too" in check.findings[0].text
     assert str(machine.logs / "app.log") in check.findings[0].text
 
 
@@ -160,8 +162,8 @@ def test_a_misspelt_directive_falls_back_in_silence(machine: Machine) -> None:
     machine.log("app.log")
     check = machine.check()
     assert check.exitcode == 1
-    assert "'dailly' is no directive" in check.findings[0].text
-    assert "meant is perhaps `daily`" in check.findings[0].text
+    assert "'dailly' is not a directive" in check.findings[0].text
+    assert "did you mean `daily`?" in check.findings[0].text
 
 
 def test_a_missing_brace_between_two_stanzas_loses_both(machine: Machine) -> None:
@@ -316,7 +318,7 @@ def test_maxsize_is_void_when_the_schedule_is_slower_than_the_log(machine: Machi
     machine.log("app.log", size=BIG)
     check = machine.check()
     assert machine.codes() == {"schedule-too-slow": "warning"}
-    assert "logrotate runs only every 1d" in check.findings[0].text
+    assert "is checked only when logrotate runs, every 1d" in check.findings[0].text
     machine.log("app.log", size=1000)
     assert machine.codes() == {}
 
@@ -327,8 +329,8 @@ def test_a_size_is_void_too_when_the_schedule_is_slower_than_the_log(machine: Ma
     check = machine.check()
     assert machine.codes() == {"schedule-too-slow": "warning"}
     assert check.findings[0].text == (
-        f"{log} (200MiB): `size 50MiB` at {machine.etc}/logrotate.d/app:1 does not hold, "
-        "logrotate runs only every 1d"
+        f"{log} (200MiB): `size 50MiB` at {machine.etc}/logrotate.d/app:1 is checked "
+        "only when logrotate runs, every 1d"
     )
     machine.stanza("app", "size 150M")
     assert machine.codes() == {}
@@ -365,7 +367,7 @@ def test_a_compress_program_that_is_not_there(
 def test_a_second_rotation_a_day_is_blocked_by_the_date_in_the_name(machine: Machine) -> None:
     machine.stanza("app", "size 1k", "dateext")
     machine.log("app.log", size=5000)
-    machine.log(f"app.log-{check_log_rotation.datetime.fromtimestamp(machine.now):%Y%m%d}")
+    machine.log(f"app.log-{datetime.fromtimestamp(machine.now):%Y%m%d}")
     machine.state({"app.log": 3600})
     assert machine.codes() == {"destination-exists": "warning"}
     machine.script.rename(machine.etc / "cron.daily/x")
@@ -459,7 +461,7 @@ def test_a_cron_script_that_is_not_executable_will_not_run(machine: Machine) -> 
 
 def test_a_dot_in_the_name_of_the_cron_script_hides_it_from_run_parts(machine: Machine) -> None:
     machine.script.rename(machine.script.with_name("logrotate.sh"))
-    assert "run-parts passes over" in machine.check().findings[0].text
+    assert "run-parts skips" in machine.check().findings[0].text
 
 
 def systemd(machine: Machine, calendar: str = "daily", service: str = "") -> Path:
@@ -504,7 +506,7 @@ def test_a_laptop_on_battery_is_a_warning_after_two_days(machine: Machine) -> No
     machine.state({}, ran=50 * 3600)
     check = machine.check()
     assert machine.codes() == {"run-old": "warning"}
-    assert "not on battery" in check.findings[0].text
+    assert "it does not run on battery" in check.findings[0].text
 
 
 def test_the_unit_s_hardening_makes_a_directory_read_only(machine: Machine) -> None:
@@ -630,7 +632,8 @@ def test_a_big_growing_log_that_nobody_claims_is_a_warning(machine: Machine) -> 
     check = machine.check()
     assert machine.codes() == {"uncovered": "warning"}
     assert check.findings[0].text == (
-        f"{machine.logs}/mystery.log (200MiB) grows and nobody rotates it: no stanza claims it"
+        f"{machine.logs}/mystery.log (200MiB) is growing and is not rotated: no logrotate stanza "
+        "matches it"
     )
 
 
@@ -785,7 +788,7 @@ def libpod(name: str, size: str) -> dict[str, object]:
 def test_only_a_json_file_log_without_a_size_is_unlimited(
     container: dict[str, object], limited: bool
 ) -> None:
-    assert others.container(container).limited is limited
+    assert container_logs.container(container).limited is limited
 
 
 @pytest.mark.parametrize(
@@ -800,11 +803,11 @@ def test_only_a_json_file_log_without_a_size_is_unlimited(
 def test_an_unlimited_container_log_alarms_by_its_size_or_when_it_escaped_the_default(
     machine: Machine, octets: int, by_default: bool, state: str
 ) -> None:
-    web = others.Container("web", "json-file", False, octets, "/x")
-    engine = others.Engine("docker", (web,), by_default)
-    faults = check_log_rotation.containers(engine, (), 100 << 20)
+    web = ContainerLog("web", "json-file", False, octets, "/x")
+    engine = ContainerLogs("docker", (web,), by_default)
+    faults = containers(engine, (), 100 << 20)
     assert [(one.code, str(one.state)) for one in faults] == [("docker-unbounded", state)]
-    assert check_log_rotation.containers(engine, ("/x",), 100 << 20) == []
+    assert containers(engine, ("/x",), 100 << 20) == []
 
 
 # Options
@@ -815,7 +818,7 @@ def test_a_code_can_be_ignored_for_everything_or_for_some_paths(machine: Machine
     assert machine.codes("--ignore", "uncovered") == {}
     assert machine.codes("--ignore", "uncovered:*/mystery.log") == {}
     assert machine.codes("--ignore", "uncovered:*/other.log") == {"uncovered": "warning"}
-    assert "1 findings ignored" in machine.remarked("--ignore", "uncovered")
+    assert "1 finding ignored" in machine.remarked("--ignore", "uncovered")
 
 
 def test_an_unknown_code_is_a_usage_error_with_a_guess() -> None:
@@ -824,7 +827,7 @@ def test_an_unknown_code_is_a_usage_error_with_a_guess() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 3
-    assert "meant is perhaps 'uncovered'" in ran.stdout
+    assert "did you mean 'uncovered'?" in ran.stdout
     assert ran.stderr == ""
 
 
@@ -847,7 +850,7 @@ def test_the_story_of_one_log(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("criterion", "size", "expected"),
     [
-        ("daily", 5000, "wait: not in the state file yet: the first run only notes it, for daily"),
+        ("daily", 5000, "wait: not in the state file yet: the first run only records it (daily)"),
         ("size 1k", 5000, "rotate: at least 1KiB"),
         ("size 1M", 5000, "wait: smaller than 1MiB"),
     ],
@@ -869,7 +872,7 @@ def test_the_story_of_a_log_whose_stanza_is_lost(machine: Machine) -> None:
     path = machine.log("app.log")
     check = machine.check("--explain", str(path))
     assert check.exitcode == 1
-    assert "the stanza that names it is lost" in check.output()
+    assert "logrotate drops the stanza that names it" in check.output()
     assert "logrotate.d/app:2" in check.output()
 
 
@@ -881,9 +884,8 @@ def test_without_a_configuration_there_is_nothing_to_judge(machine: Machine) -> 
 
 
 def test_every_code_that_is_used_is_documented_and_every_documented_one_is_used() -> None:
-    kit = (ROOT / "checks/twiceshy/logrotate").glob("*.py")
-    files = [ROOT / "checks/check_log_rotation.py", *(file for file in kit if file.stem != "codes")]
-    used = "\n".join(file.read_text() for file in files)
+    folder = (ROOT / "checks/twiceshy/log_rotation").rglob("*.py")
+    used = "\n".join(file.read_text() for file in folder if file.stem != "codes")
     assert {code for code in CODES if f'"{code}"' not in used} == set()
     words = set(re.findall(r'"((?:config|log|state|run|directive|schedule)-[a-z-]+)"', used))
     assert words - {"log-dir", "state-dir"} <= set(CODES)
@@ -919,5 +921,7 @@ def test_how_often_a_crontab_line_runs(line: str, seconds: float) -> None:
 
 
 def test_nothing_known_is_no_schedule(tmp_path: Path) -> None:
-    found = schedule(Places(tmp_path), frozenset())
-    assert found == Schedule(dead="neither a timer nor a cron job starts logrotate")
+    found = schedule(HostPaths(tmp_path), frozenset())
+    assert found == Schedule(
+        standing=Standing.NOT_FOUND, obstacle="neither a timer nor a cron job starts logrotate"
+    )

@@ -12,6 +12,7 @@ from typing import Any
 
 from twiceshy.kit.stamps import Stamp
 from twiceshy.log_rotation import program as check_log_rotation
+from twiceshy.log_rotation.logrotate.host import HostPaths
 
 MAIN = "weekly\nrotate 4\ncreate\ninclude {etc}/logrotate.d\n"
 DAY = 86400.0
@@ -129,7 +130,7 @@ class Machine:
         at = Stamp(self.boot, 30 * DAY + later, self.now + later)
         check = check_log_rotation.plan(
             check_log_rotation.options().parse_args(argv),
-            places=check_log_rotation.Places(self.root, self.root / "proc", os.geteuid()),
+            paths=HostPaths(self.root, self.root / "proc", os.geteuid()),
             clock=lambda: at,
         )
         check()
