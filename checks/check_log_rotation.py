@@ -174,7 +174,7 @@ def drill() -> Drill:
 @guarded
 def main() -> None:
     """Console script."""
-    # With a hundred thousand logs the collector would look at every one of them again and again.
+    # With a hundred thousand logs the garbage collector would visit each of them again and again.
     gc.disable()
     plan(options().parse_args()).main()
 

@@ -1,7 +1,7 @@
 """Asking docker and podman through the docker SDK's low-level client.
 
 Every foreign exception ends here: as EngineDown, which is the engine's outage, or as CheckError,
-which is ours. Engines are asked by a thread that can be left behind.
+which is ours to mend. Engines are asked by a thread that can be abandoned.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class EngineDown(Exception):
     """The engine does not answer; the text says how."""
 
 
-class TookTooLong(Exception):
+class AnswerTimeout(Exception):
     """One question took too long."""
 
 
-class Asked:
-    """Questions put to an engine by a thread, so that a stuck or dripping answer costs only itself.
+class EngineThread:
+    """A thread that puts questions to an engine, so that a stuck answer costs only itself.
 
     requests' timeouts are per read: a byte a second satisfies them for ever.
     """
@@ -43,7 +43,7 @@ class Asked:
         self._answers: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
 
     def __call__(self, question: Callable[[Any], Answer], seconds: float) -> Answer:
-        """The answer, or the question's own exception; TookTooLong after `seconds`."""
+        """The answer, or the question's own exception; AnswerTimeout after `seconds`."""
         if self._questions is None:
             self._questions, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
             threading.Thread(
@@ -56,14 +56,16 @@ class Asked:
             succeeded, answer = self._answers.get(timeout=max(0.05, seconds))
         except queue.Empty:
             self._questions = None  # the thread stays with its question; another takes over
-            raise TookTooLong(f"no answer within {units.say_duration(round(seconds, 1))}") from None
+            raise AnswerTimeout(
+                f"no answer within {units.say_duration(round(seconds, 1))}"
+            ) from None
         if not succeeded:
             raise answer
         result: Answer = answer
         return result
 
     def close(self) -> None:
-        """Lets the thread go, and its connection with it."""
+        """Ends the thread, and its connection with it."""
         if self._questions is not None:
             self._questions.put(None)
 
@@ -97,7 +99,7 @@ class Engine:
         self._version = "1.41"
         plugin.require("requests", "python3-requests")
         self._docker = plugin.require("docker", "python3-docker")
-        self._ask = Asked(self._client)
+        self._ask = EngineThread(self._client)
 
     def _client(self) -> Any:
         client = self._docker.APIClient(
@@ -115,7 +117,7 @@ class Engine:
     def ask(self, what: str, question: Callable[[Any], Answer], seconds: float = 60.0) -> Answer:
         """An answer that the check cannot do without; EngineDown or CheckError when there is none.
 
-        It leaves half a second of the deadline to say so.
+        `what` names it in messages. Half a second of the deadline is left to report a failure.
         """
         import requests
 
@@ -124,17 +126,17 @@ class Engine:
         try:
             with deadline.doing(f"asking {self.server} at {safe(self.url)} for {what}"):
                 return self._ask(question, seconds)
-        except TookTooLong as error:
+        except AnswerTimeout as error:
             raise EngineDown(f"{error} (asked for {what})") from error
         except errors.APIError as error:
             status = getattr(error.response, "status_code", 0)
-            words = safe(str(error.explanation or error), 160)
+            explanation = safe(str(error.explanation or error), 160)
             if status in (401, 403):
                 raise CheckError(
                     f"{self.server} at {safe(self.url)} does not allow asking for {what}: "
-                    f"{words}; a socket proxy must allow GET on containers and events"
+                    f"{explanation}; a socket proxy must allow GET on containers and events"
                 ) from error
-            raise EngineDown(f"it answers {status} when asked for {what}: {words}") from error
+            raise EngineDown(f"it answers {status} when asked for {what}: {explanation}") from error
         except requests.exceptions.SSLError as error:
             raise CheckError(
                 f"TLS with {safe(self.url)} fails: {safe(_innermost(error), 160)}; "
@@ -149,7 +151,7 @@ class Engine:
         except (requests.exceptions.RequestException, OSError) as error:
             raise EngineDown(safe(_innermost(error), 160)) from error
         except errors.DockerException as error:
-            if "paramiko" in str(error):
+            if "paramiko" in str(error):  # the SDK has no class for it
                 raise CheckError(
                     "python library paramiko is missing, which docker needs for ssh://: "
                     "apt install python3-paramiko (or pip install paramiko)"
@@ -157,12 +159,12 @@ class Engine:
             raise CheckError(f"{safe(self.url)}: {safe(str(error), 200)}") from error
 
     def close(self) -> None:
-        """No more questions."""
+        """Closes the connection."""
         self._ask.close()
 
 
 def _innermost(error: BaseException) -> str:
-    """The words of the error at the bottom: libraries wrap a ConnectionRefusedError three times."""
+    """The text of the error at the bottom: libraries wrap a ConnectionRefusedError three times."""
     while True:
         inner = error.__cause__ or error.__context__
         # urllib3 1.26 first tries what Python 3 refuses, and trips over that once more.
@@ -177,7 +179,7 @@ def _innermost(error: BaseException) -> str:
 def engine_address(given: str | None) -> str | None:
     """--docker-host, $DOCKER_HOST, or of the usual sockets the first that may be used.
 
-    One that may not be used counts if there is no other; None if there is none at all.
+    One that this user may not use counts if there is no other; None if there is none at all.
     """
     if given or os.environ.get("DOCKER_HOST"):
         return given or os.environ["DOCKER_HOST"]
@@ -197,7 +199,11 @@ def engine_address(given: str | None) -> str | None:
 
 
 def knock(url: str) -> None:
-    """Tries a unix socket, since through three libraries all its errors look alike."""
+    """Connects to a unix socket once, since through three libraries all its errors look alike.
+
+    CheckError if this user may not use it; EngineDown if nobody answers there. Other addresses are
+    left to the SDK.
+    """
     if not url.startswith("unix:"):
         return
     path = "/" + url[len("unix:") :].lstrip("/")

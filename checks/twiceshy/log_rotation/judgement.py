@@ -47,7 +47,7 @@ def faults_of(
 
 
 def hidden(observation: Observation) -> list[Fault]:
-    """What our rights hid; an OK must not come from that."""
+    """What this user may not see; an OK must not come from that."""
     opened, parts = observation.logs.open, []
     if opened.processes_seen < opened.processes:
         processes = count(opened.processes, "process", "processes")

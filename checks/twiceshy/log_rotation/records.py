@@ -13,7 +13,7 @@ from twiceshy.log_rotation.logrotate.state import StateContent, StateEntry
 
 
 class Hidden(Enum):
-    """What our rights did not let us see of a path."""
+    """What this user may not see of a path."""
 
     LOGS = "logs"
     CONFIGURATION = "configuration"
@@ -59,6 +59,7 @@ class Schedule:
 
     @property
     def is_dead(self) -> bool:
+        """Whether it will not, or not for ever, start logrotate."""
         return self.standing is not Standing.ALIVE
 
 
@@ -91,8 +92,8 @@ class ClaimedLog:
     entry: StateEntry | None
     copies: tuple[tuple[str, int | None], ...] = ()
     """Its rotated copies, full paths, with their numbers."""
-    proof: float = 0.0
-    """ctime of the youngest of them; 0 if there is none, -1 if it was not looked for."""
+    proof: float | None = None
+    """ctime of the newest of them, 0 if there is none; None if nothing is to be proven."""
     stale: tuple[tuple[str, int], ...] = ()
     """Those copies that no rule will ever remove, with their allocated bytes."""
     link_target: str = ""
@@ -150,7 +151,7 @@ class ContainerLog:
     driver: str
     limited: bool
     octets: int | None
-    """None if it cannot be seen from here: another host's, or our rights."""
+    """None if it cannot be seen from here: another host's, or no permission."""
     path: str = ""
 
 
@@ -223,12 +224,13 @@ class Observation:
     state: StateFile
     schedule: Schedule
     hidden: Mapping[str, Hidden]
-    """Path to what our rights did not let us see of it."""
+    """Path to what this user may not see of it."""
     program: str = "check_log_rotation"
     """This check, as one types it."""
 
     @property
     def now(self) -> datetime:
+        """The instant in local time, as logrotate's state file has it."""
         return datetime.fromtimestamp(self.epoch)
 
     @property

@@ -1,4 +1,4 @@
-"""How it is told: findings, measures and the summary; and the explanation of one log. Pure."""
+"""How it is reported: findings, measures, summary, and the explanation of one log. Pure."""
 
 from __future__ import annotations
 
@@ -153,10 +153,10 @@ def _dates(one: ClaimedLog, observation: Observation) -> list[str]:
     else:
         kind = "first seen" if entry.placeholder else "last rotation"
         proof = ""
-        if one.proof > 0:
+        if one.proof:
             rotated_at = datetime.fromtimestamp(one.proof)
             proof = f"; proof: a rotated file of {rotated_at:%Y-%m-%d %H:%M}"
-        elif one.proof == 0:
+        elif one.proof is not None:
             proof = "; no rotated file proves it"
         lines = [f"{kind}: {entry.when:%Y-%m-%d %H:%M}{proof}"]
     if one.decision.due is not None:

@@ -159,8 +159,7 @@ def _unproven(one: ClaimedLog, observation: Observation, previous: PreviousRun) 
         return None
     if one.decision.outcome not in (forecast.ROTATE, forecast.WAIT):
         return None
-    # A proof of -1: nothing was looked for.
-    if not 0 <= one.proof < entry.when.timestamp() - PROOF_SLACK:
+    if one.proof is None or one.proof >= entry.when.timestamp() - PROOF_SLACK:
         return None
     if given.rotate == 0 or given.mail or any(map(MOVERS.search, given.scripts.values())):
         return None

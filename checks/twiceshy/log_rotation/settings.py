@@ -49,6 +49,7 @@ class Ignore:
     pattern: str = "*"
 
     def covers(self, fault: Fault) -> bool:
+        """Whether it has this code and a subject, file or further log that the glob matches."""
         return self.code == fault.code and (
             self.pattern == "*"
             or any(fnmatch.fnmatchcase(one, self.pattern) for one in fault.names)

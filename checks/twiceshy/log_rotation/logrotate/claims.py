@@ -31,6 +31,7 @@ class Circumstances:
 
     @property
     def now(self) -> datetime:
+        """The instant in local time."""
         return datetime.fromtimestamp(self.epoch)
 
 
@@ -55,7 +56,7 @@ def rotated_copies(stanzas: Sequence[grammar.Stanza], host: Host) -> tuple[Copie
 def claimed_logs(
     stanzas: Sequence[grammar.Stanza], host: Host, copies: Copies, about: Circumstances
 ) -> tuple[ClaimedLog, ...]:
-    """Every log of the stanzas, less those that only our rights hide."""
+    """Every log of the stanzas, less those that only missing permissions hide."""
     now = about.now
     parents: dict[tuple[str, int | None, int | None], Parent | None] = {}
     claimed: list[ClaimedLog] = []
@@ -75,7 +76,7 @@ def claimed_logs(
                 continue
             entry = about.state.content.entries.get(path)
             decision = forecast.decide(stanza, log, parent, entry, now, about.epoch, about.version)
-            proof = -1.0
+            proof = None
             if entry is not None and not entry.placeholder and not log.error:
                 proof = max((_ctime(name) for name, _ in copies.get(path, ())), default=0.0)
             mine.append(

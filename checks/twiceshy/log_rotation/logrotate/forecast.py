@@ -80,6 +80,7 @@ class Decision:
 
     @property
     def error(self) -> bool:
+        """Whether logrotate's exit status shows it."""
         return self.outcome == REFUSE
 
 

@@ -83,6 +83,8 @@ class Matches:
 
 @dataclass(frozen=True)
 class Directory:
+    """A directory that logs, or their rotated copies, lie in; `error` if it cannot be used."""
+
     device: int = 0
     error: str = ""
     absent: bool = False

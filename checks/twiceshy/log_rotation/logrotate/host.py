@@ -1,7 +1,7 @@
 """This host, as logrotate sees it: files, users, mounts, its program and its state file.
 
-Everything is asked and nothing changed. What only our rights hide is noted in `Host.hidden`, since
-logrotate runs as root.
+Everything is asked and nothing changed. What only missing permissions hide is noted in
+`Host.hidden`, since logrotate runs as root.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Host:
 
     def __init__(self, home: str = "/root", root_uid: int = 0) -> None:
         self.hidden: dict[str, Hidden] = {}
-        """What our rights did not let us see: path to what was wanted of it."""
+        """What this user may not see: path to what was wanted of it."""
         self._home = home
         self._listed: dict[str, list[tuple[str, bool]] | OSError] = {}
         self._absent = False
@@ -68,6 +68,7 @@ class Host:
         self._root = os.geteuid() == root_uid
 
     def home(self) -> str:
+        """What ~ stands for in a configuration that root reads."""
         return self._home
 
     def denied(self, path: str, wanted: Hidden) -> bool:
@@ -78,6 +79,7 @@ class Host:
         return True
 
     def source(self, path: str) -> grammar.Source:
+        """A path that may hold configuration; one that only permissions hide is "other"."""
         try:
             seen = os.stat(path)
             mode = seen.st_mode
@@ -100,6 +102,7 @@ class Host:
             return grammar.Source("", os.strerror(error.errno or 0))
 
     def names(self, path: str) -> Sequence[str] | str:
+        """The names in a directory, or why they cannot be listed."""
         try:
             return os.listdir(path)
         except PermissionError as error:
@@ -122,6 +125,7 @@ class Host:
         return known
 
     def matches(self, pattern: str) -> grammar.Matches:
+        """What glob(3) yields, less the directories."""
         given = pattern
         if pattern.startswith("~"):
             head, slash, tail = pattern.partition("/")
@@ -144,6 +148,7 @@ class Host:
         )
 
     def is_directory(self, path: str) -> bool:
+        """By lstat: a link to a directory is none."""
         try:
             return stat.S_ISDIR(os.lstat(path).st_mode)
         except (OSError, ValueError):
@@ -175,7 +180,7 @@ class Host:
             return os.strerror(names.errno or 0)
         fits = shell.compiled(parts[at]).fullmatch
         last = at == len(parts) - 1
-        # A hundred stanzas in one directory would each look at all of its names.
+        # A hundred stanzas in one directory would each go through all of its names.
         head = shell.literal_head(parts[at])
         begin = bisect.bisect_left(names, (head,))
         end = bisect.bisect_left(names, (head + chr(sys.maxunicode),))
@@ -190,6 +195,7 @@ class Host:
         return ""
 
     def directory(self, path: str) -> grammar.Directory:
+        """The directory that a log or an olddir lies in."""
         try:
             return grammar.Directory(os.stat(path).st_dev)
         except PermissionError as error:
@@ -204,6 +210,7 @@ class Host:
             )
 
     def uid(self, name: str) -> int | None:
+        """The uid of a user, or of "#NUMBER" if a user has that; None if there is none."""
         try:
             if name.startswith("#"):
                 return pwd.getpwuid(int(name[1:])).pw_uid
@@ -212,6 +219,7 @@ class Host:
             return None
 
     def gid(self, name: str) -> int | None:
+        """The gid of a group, or of "#NUMBER" if a group has that; None if there is none."""
         try:
             if name.startswith("#"):
                 return grp.getgrgid(int(name[1:])).gr_gid
@@ -220,7 +228,7 @@ class Host:
             return None
 
     def log(self, path: str) -> Log | None:
-        """A log by lstat; None if only our rights hide it."""
+        """A log by lstat; None if only missing permissions hide it."""
         try:
             seen = os.lstat(path)
         except PermissionError as error:
@@ -241,7 +249,7 @@ class Host:
         )
 
     def parent(self, path: str) -> Parent | None:
-        """The directory of a log; None if only our rights hide it."""
+        """The directory of a log; None if only missing permissions hide it."""
         try:
             seen = os.stat(path)
         except PermissionError as error:
@@ -333,7 +341,7 @@ def group_name(gid: int) -> str:
 def process_age(proc: Path, pid: int, epoch: float) -> float:
     """Seconds since a process began; 0 if it is gone.
 
-    The times of /proc/PID itself are those of the first look at it.
+    The times of /proc/PID itself are those of the first access to it.
     """
     booted = re.search(r"^btime (\d+)", text_of(proc / "stat"), re.MULTILINE)
     # The command's name, in brackets, may hold anything.

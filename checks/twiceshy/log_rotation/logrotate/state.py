@@ -33,6 +33,8 @@ class StateEntry:
 
 @dataclass(frozen=True)
 class StateContent:
+    """What logrotate knows after reading its state file."""
+
     entries: Mapping[str, StateEntry] = field(default_factory=dict)
     error: str = ""
     """Why logrotate stops reading here; it then forgets the dates of this and all later lines."""
@@ -40,6 +42,7 @@ class StateContent:
 
     @property
     def failed(self) -> bool:
+        """Whether logrotate stops reading somewhere, which its exit status shows."""
         return bool(self.error)
 
 

@@ -14,13 +14,13 @@ from twiceshy.log_rotation.records import Hidden, UnclaimedLog
 
 DAY = 86400.0
 MOST = 300_000
-"""So many names are looked at, and no more."""
+"""So many names are checked, and no more."""
 
 
 def unclaimed_logs(
     folders: Sequence[str], big: float, claimed: Container[str], host: Host, epoch: float
 ) -> tuple[tuple[UnclaimedLog, ...], bool]:
-    """Files of at least `big` bytes without a stanza, and whether all names were looked at."""
+    """Files of at least `big` bytes without a stanza, and whether all names were checked."""
     found: list[UnclaimedLog] = []
     queue = list(folders)
     count = 0
