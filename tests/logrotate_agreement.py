@@ -35,9 +35,9 @@ from twiceshy.log_rotation.logrotate.host import Host  # noqa: E402
 
 HEADER = b"weekly\nrotate 4\ncreate\ninclude %s\n"
 _BLOCK = re.compile(
-    r"(?P<pattern>.*?) (?P<criterion>hourly|after -?\d+ days|after \d+ "
-    r"minutes|weekly|monthly|yearly"
-    r"|-?\d+ bytes) (?P<rest>.*?)(?=\n?considering log |\nNo logs found|\nswitching euid|\Z)",
+    r"(?P<pattern>.*?) (?P<criterion>hourly|after -?\d+ days|after \d+ minutes|weekly|monthly"
+    r"|yearly|-?\d+ bytes) (?P<rest>.*?)"
+    r"(?=\n?considering log |\nNo logs found|\nswitching euid|\Z)",
     re.DOTALL,
 )
 
@@ -437,8 +437,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if args.version is None:
-        said = subprocess.run([args.logrotate, "--version"], capture_output=True, text=True)
-        args.version = grammar.version(said.stdout + said.stderr)
+        asked = subprocess.run([args.logrotate, "--version"], capture_output=True, text=True)
+        args.version = grammar.version(asked.stdout + asked.stderr)
     files = collect(args.paths)
     texts = [text for _, text in files]
     scratch = pathlib.Path(tempfile.mkdtemp())
@@ -459,8 +459,7 @@ def main() -> None:
     share = 100 * result["equal"] / max(1, result["files"])
     print(
         f"agreement with logrotate {'.'.join(map(str, args.version))}: {result['equal']} of "
-        f"{result['files']} "
-        f"configurations, {share:.2f} % ({result['stanzas']} stanzas)"
+        f"{result['files']} configurations, {share:.2f} % ({result['stanzas']} stanzas)"
     )
 
 

@@ -74,7 +74,7 @@ def test_a_host_whose_logs_are_all_rotated_is_fine(machine: Machine) -> None:
     )
 
 
-def test_the_outage_of_2014_is_critical_at_the_first_look(machine: Machine) -> None:
+def test_the_outage_of_2014_is_critical_at_the_first_run(machine: Machine) -> None:
     machine.stanza("player", "daily", "rotate 7   # one week", "compress")
     log = machine.log("player.log", size=BIG, age=1)
     check = machine.check()
@@ -87,7 +87,7 @@ def test_the_outage_of_2014_is_critical_at_the_first_look(machine: Machine) -> N
     assert check.output().count("\nNext: sed -n 3p ") == 1
 
 
-def test_the_second_look_knows_how_fast_the_lost_log_grows(machine: Machine) -> None:
+def test_the_second_run_knows_how_fast_the_lost_log_grows(machine: Machine) -> None:
     machine.stanza("player", "size 10MB")
     machine.log("player.log", size=BIG, age=1)
     machine.check()
@@ -612,7 +612,7 @@ def test_a_glob_that_meets_its_own_products_is_a_warning(machine: Machine) -> No
     assert machine.codes() == {"own-products": "warning"}
 
 
-def test_a_log_that_is_deleted_at_rotation_because_nobody_said_rotate(machine: Machine) -> None:
+def test_a_log_that_is_deleted_at_rotation_for_want_of_a_rotate(machine: Machine) -> None:
     machine.main("weekly\ninclude {etc}/logrotate.d\n")
     machine.stanza("app", "daily")
     machine.log("app.log")
@@ -680,7 +680,7 @@ def test_a_process_that_writes_to_the_rotated_file_is_named(
     assert f"still writes to {rotated}" in check.findings[0].text
 
 
-def test_a_process_that_was_told_but_is_slow_is_fine(
+def test_a_process_that_reopens_its_log_slowly_is_fine(
     machine: Machine, keeps_open: list[object]
 ) -> None:
     machine.stanza("app", "daily", "delaycompress", "compress")
@@ -860,11 +860,11 @@ def test_the_story_of_a_log_that_is_new_to_the_state_file(
 ) -> None:
     machine.stanza("app", criterion)
     path = machine.log("app.log", size=size)
-    told = machine.check("--explain", str(path)).findings[0]
-    assert told.text == f"{path}: a run now would {expected}"
+    finding = machine.check("--explain", str(path)).findings[0]
+    assert finding.text == f"{path}: a run now would {expected}"
     state = machine.root / "var/lib/logrotate/status"
-    assert f"last rotation: none is known to {state}" in told.more
-    assert not any("first run" in line for line in told.more)
+    assert f"last rotation: none is known to {state}" in finding.more
+    assert not any("first run" in line for line in finding.more)
 
 
 def test_the_story_of_a_log_whose_stanza_is_lost(machine: Machine) -> None:

@@ -104,7 +104,7 @@ def test_no_newline_at_the_end_keeps_the_blank_and_makes_an_error() -> None:
     assert not read("rotate 5 \n").failed
 
 
-def test_the_last_criterion_wins_and_the_loser_is_told() -> None:
+def test_the_last_criterion_wins_and_the_loser_is_reported() -> None:
     stanza = read("/a {\n daily\n size 10k\n}\n").stanzas[0]
     assert (stanza.directives.criterion, stanza.directives.threshold) == ("size", 10240)
     assert [(word, place.line) for word, place in stanza.overridden] == [("daily", 2)]

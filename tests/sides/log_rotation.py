@@ -1,6 +1,4 @@
-"""A host with logrotate: configuration, logs, state file, schedule and processes, all in one
-directory.
-"""
+"""A host with logrotate: configuration, logs, state file, schedule, processes; in one directory."""
 
 from __future__ import annotations
 
@@ -62,7 +60,7 @@ class Machine:
         body = "".join(f"    {line}\n" for line in lines)
         return self.drop_in(name, f"{glob or f'LOG/{name}.log'} {{\n{body}}}\n")
 
-    # Logs and memory
+    # Logs and state file
 
     def log(self, name: str, size: int = 1000, age: float = 60.0) -> Path:
         path = self.logs / name
@@ -77,9 +75,7 @@ class Machine:
     def state(
         self, entries: dict[str, float], ran: float = 7 * 3600.0, first: bool = False
     ) -> Path:
-        """Name of a log to its age in seconds at the last rotation; `ran` seconds ago was the last
-        run.
-        """
+        """Log name to seconds since its last rotation; the last run was `ran` seconds ago."""
         lines = ["logrotate state -- version 2"]
         for name, age in entries.items():
             when = datetime.fromtimestamp(self.now - age)

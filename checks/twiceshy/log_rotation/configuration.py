@@ -234,8 +234,8 @@ def _no_packer(
         "compress-missing",
         level,
         largest.path,
-        f"{largest.path}: `compress` at {stanza.position} fails, there is no program {packer}: "
-        f"{harm}",
+        f"{largest.path}: `compress` at {stanza.position} fails, there is no program "
+        f"{packer}: {harm}",
         stanza.position.file,
         next=f"command -v {packer}; grep -n compress {stanza.position.file} {main}",
         octets=largest.log.size,
@@ -252,8 +252,8 @@ def _keeps_nothing(
             "rotate-nothing",
             WARNING,
             largest.path,
-            f"{largest.path}: no `rotate` at {stanza.position} or above it: rotation deletes "
-            "the log",
+            f"{largest.path}: no `rotate` at {stanza.position} or above it: "
+            "rotation deletes the log",
             file,
             next=f"grep -n rotate {file} {observation.configuration.main}",
         )

@@ -143,8 +143,8 @@ def _overdue(one: ClaimedLog, observation: Observation, previous: PreviousRun) -
         "overdue",
         CRITICAL if grows(log, observation.epoch) else WARNING,
         one.path,
-        f"{one.path} ({size}) was not rotated when its turn came: {given.criterion}, last "
-        f"{entry.when:%Y-%m-%d}, due {due:%Y-%m-%d}, and logrotate has run since "
+        f"{one.path} ({size}) was not rotated when due: {given.criterion}, "
+        f"last {entry.when:%Y-%m-%d}, due {due:%Y-%m-%d}, and logrotate has run since "
         f"({one.stanza.position})",
         one.stanza.position.file,
         next=f"logrotate -v {observation.configuration.main}",

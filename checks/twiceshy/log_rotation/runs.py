@@ -159,8 +159,8 @@ def reborn(observation: Observation, previous: PreviousRun, boot: str) -> list[F
             WARNING,
             state.path,
             f"{state.path} has been recreated since the last boot: "
-            f"{timed[0].stanza.directives.criterion} rotations such as that of {timed[0].path} "
-            "never become due",
+            f"{timed[0].stanza.directives.criterion} rotations never become due, such as that "
+            f"of {timed[0].path}",
             next=f"df {posixpath.dirname(state.path)}",
         )
     ]

@@ -140,10 +140,10 @@ def _obstacle(
     if directives.su and uid and gid is not None:
         acl = host.attribute(folder, access.ATTRIBUTE)
         if not access.may_rename(parent.mode, parent.uid, parent.gid, acl, uid, gid):
-            owner = f"{parent.user}:{parent.group}, mode {parent.mode:04o}"
             return Obstacle(
                 Barrier.SU,
-                f"`su {directives.su_user}` may not write to its directory ({owner})",
+                f"`su {directives.su_user}` may not write to its directory, owned by "
+                f"{parent.user}:{parent.group}, mode {parent.mode:04o}",
             )
     return None
 

@@ -55,8 +55,8 @@ CODES: dict[str, tuple[str, str]] = {
         "add `rotate N`, or `rotate 0` if that is intended",
     ),
     "compress-missing": (
-        "the program that compresses is missing: each run fails, and with `delaycompress` the log "
-        "is no longer rotated",
+        "the program that compresses is missing: each run fails, "
+        "and with `delaycompress` the log is no longer rotated",
         "install it, or set another `compresscmd`",
     ),
     "no-recursion": (
@@ -85,8 +85,8 @@ CODES: dict[str, tuple[str, str]] = {
         "add `allowhardlink`",
     ),
     "destination-exists": (
-        "the dated name exists already: a second rotation on that day is refused, yet recorded "
-        "as done",
+        "the dated name exists already: a second rotation on that day is refused, "
+        "yet recorded as done",
         "a finer `dateformat`, such as -%Y%m%d-%s",
     ),
     "read-only": (

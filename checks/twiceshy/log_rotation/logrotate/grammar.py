@@ -26,8 +26,7 @@ from twiceshy.log_rotation.logrotate import glob as shell
 Version = tuple[int, int, int]
 
 DEVELOPMENT: Version = (3, 23, 0)
-"""What the line after 3.22.0 is taken for; it already reads `minutes` and `monthly 5`.
-"""
+"""What the line after 3.22.0 is taken for; it already reads `minutes` and `monthly 5`."""
 
 RUN, FILE, STANZA, GLOB, LOG, LINE, NOTHING = "run", "file", "stanza", "glob", "log", "line", ""
 """How much an error costs: the radius of a Problem."""
@@ -284,10 +283,9 @@ _SINCE: dict[str, Version] = {
     "minutes": (3, 22, 1),
 }
 _OTHER = (
-    "dateformat noolddir su create createolddir size minsize maxsize shredcycles minutes "
-    "rotate start "
-    "minage maxage errors mail nomail tabooext taboopat include olddir extension addextension "
-    "compresscmd uncompresscmd compressoptions compressext endscript"
+    "dateformat noolddir su create createolddir size minsize maxsize shredcycles minutes rotate "
+    "start minage maxage errors mail nomail tabooext taboopat include olddir extension "
+    "addextension compresscmd uncompresscmd compressoptions compressext endscript"
 )
 DIRECTIVES: tuple[str, ...] = tuple(sorted({*_FLAGS, *_PERIODS, *_SCRIPTS, *_OTHER.split()}))
 """Every word of the language, of all versions, for a guess at what a typing error meant."""
@@ -627,8 +625,8 @@ class _Reader:
             if (source.mode & 0o7533) != 0o400:
                 return (
                     "config-writable",
-                    f"ignored: its mode is {source.mode & 0o7777:04o}, and only 0644 and 0444 "
-                    f"are read",
+                    f"ignored: only modes 0644 and 0444 are read, and it is "
+                    f"{source.mode & 0o7777:04o}",
                 )
         elif source.mode & 0o022:
             return (
@@ -711,8 +709,7 @@ class _File:
             bounded = self.version >= (3, 22, 0)
             while last >= 0 and self.text[last] in _SPACE and (not bounded or last >= at):
                 last -= 1
-            # `rotate \r\n`: before 3.22 the length came out as -1, and the value was the whole
-            # rest.
+            # `rotate \r\n`: before 3.22 the length came out as -1, the value as all of the rest.
             value = self.text[at : last + 1] if last + 1 >= at else self.text[at:]
         return value.split("\0", 1)[0], end - 1
 

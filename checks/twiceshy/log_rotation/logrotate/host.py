@@ -401,8 +401,8 @@ def installed() -> tuple[grammar.Version, str]:
         ran = subprocesses.run(["logrotate", "--version"], timeout=5, env={"PATH": path})
     except (FileNotFoundError, PermissionError) as error:
         raise CheckError(
-            "logrotate is not installed; to judge its configuration nevertheless, give "
-            "--logrotate-version"
+            "logrotate is not installed; "
+            "to judge its configuration nevertheless, give --logrotate-version"
         ) from error
     except subprocesses.NoAnswer as error:
         raise CheckError(str(error)) from error
