@@ -9,18 +9,34 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import ROOT
 from contract import Case
 from sides.log_rotation import DAY, Machine
-from twiceshy.log_rotation.logrotate import access, container_logs, timetable
+from twiceshy.kit import units
+from twiceshy.kit.limits import Limit
+from twiceshy.log_rotation import judgement, runs
+from twiceshy.log_rotation.logrotate import access, container_logs, grammar, timetable
 from twiceshy.log_rotation.logrotate.codes import CODES
 from twiceshy.log_rotation.logrotate.host import HostPaths
 from twiceshy.log_rotation.logrotate.schedule import schedule
 from twiceshy.log_rotation.program import options
-from twiceshy.log_rotation.records import ContainerLog, ContainerLogs, Schedule, Standing
+from twiceshy.log_rotation.records import (
+    Configuration,
+    ContainerLog,
+    ContainerLogs,
+    Hidden,
+    Logs,
+    Observation,
+    OpenLogs,
+    Schedule,
+    Standing,
+    StateFile,
+)
+from twiceshy.log_rotation.settings import Limits
 from twiceshy.log_rotation.unrotated import containers
 
 
@@ -808,6 +824,58 @@ def test_an_unlimited_container_log_alarms_by_its_size_or_when_it_escaped_the_de
     faults = containers(engine, (), 100 << 20)
     assert [(one.code, str(one.state)) for one in faults] == [("docker-unbounded", state)]
     assert containers(engine, ("/x",), 100 << 20) == []
+
+
+# By values alone
+
+
+def observed(schedule: Schedule, ran: float | None = None, **more: Any) -> Observation:
+    """A host without logs; the last run of logrotate ended `ran` seconds ago."""
+    now = 1_800_000_000.0
+    reading = grammar.Reading((), (), False)
+    return Observation(
+        now,
+        Configuration((3, 21, 0), reading, {}, {}),
+        Logs((), {}, more.pop("open", OpenLogs()), ()),
+        StateFile("/status", written=None if ran is None else now - ran),
+        schedule,
+        more.pop("hidden", {}),
+    )
+
+
+LIMITS = Limits(Limit.parse("49h", units.duration), Limit.parse("8d", units.duration))
+
+
+@pytest.mark.parametrize(
+    ("standing", "ran", "state"),
+    [
+        (Standing.ENDS_AT_BOOT, 9 * DAY, "warning"), (Standing.DEAD, 3600, "critical"),
+        (Standing.NOT_FOUND, 3600, "ok"), (Standing.NOT_FOUND, 3 * DAY, "warning"),
+        (Standing.NOT_FOUND, 9 * DAY, "critical"), (Standing.NOT_FOUND, None, "critical"),
+    ],
+)  # fmt: skip
+def test_the_state_of_a_dead_schedule_follows_from_its_standing(
+    standing: Standing, ran: float | None, state: str
+) -> None:
+    name = "" if standing is Standing.NOT_FOUND else "logrotate.timer"
+    seen = observed(Schedule(name, standing=standing, obstacle="words that decide nothing"), ran)
+    found = [one for one in runs.runs(seen, LIMITS, 0.0) if one.code == "schedule-dead"]
+    assert [str(one.state) for one in found] == [state]
+
+
+def test_what_is_hidden_is_named_by_its_kind() -> None:
+    seen = observed(
+        Schedule("cron"),
+        open=OpenLogs(processes_seen=1, processes=2),
+        hidden={"/a": Hidden.LOGS, "/b": Hidden.LOGS, "/s": Hidden.STATE_FILE},
+    )
+    assert [(one.text, one.next) for one in judgement.hidden(seen)] == [
+        (
+            "saw 1 of 2 processes; no permission to see /a (+1 more), the state file /s: run with "
+            "sudo for the rest, or --ignore unseen",
+            "sudo check_log_rotation",
+        )
+    ]
 
 
 # Options

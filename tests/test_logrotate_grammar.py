@@ -186,6 +186,31 @@ def test_a_duplicate_costs_the_rest_of_its_glob() -> None:
     assert reading.problems[0].files == ("/l/b.log", "/l/c.log")
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "owner"),
+    [
+        ("/a {\n create 0640 nosuch adm\n}\n", "config-error", "nosuch"),
+        ("/a {\n su root nogroup\n}\n", "config-error", "nogroup"),
+        ("create 0640 nosuch root\n", "config-error", "nosuch"),
+        ("/a {\n rotate x\n}\n", "config-error", ""),
+    ],
+)
+def test_an_owner_that_does_not_exist_is_a_field_of_the_problem(
+    text: str, code: str, owner: str
+) -> None:
+    assert [(one.code, one.unknown_owner) for one in read(text).problems] == [(code, owner)]
+
+
+def test_a_word_that_is_wrong_is_a_field_of_the_problem() -> None:
+    assert [(one.code, one.word) for one in read("/a {\n dailly\n}\n").problems] == [
+        ("directive-unknown", "dailly")
+    ]
+    leaking = World({"/d/a": b"rotate 3\n/a {\n}\n"})
+    assert [(one.code, one.word) for one in grammar.read("/d", leaking, V321).problems] == [
+        ("config-leak", "rotate")
+    ]
+
+
 # Nothing breaks it
 
 
