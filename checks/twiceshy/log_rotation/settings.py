@@ -75,9 +75,9 @@ class Settings:
         return [one for one in faults if not any(rule.covers(one) for rule in self.ignore)]
 
 
-def ignored(text: str) -> Ignore:
+def ignored(typed: str) -> Ignore:
     """Of "CODE" or "CODE:GLOB"; ValueError with a guess for a code that there is not."""
-    code, colon, pattern = text.partition(":")
+    code, colon, pattern = typed.partition(":")
     if code not in CODES:
         import difflib
 
