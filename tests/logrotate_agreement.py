@@ -30,14 +30,14 @@ from typing import Any
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "checks"))
 
-from twiceshy.log_rotation.logrotate import grammar, plan, state  # noqa: E402
-from twiceshy.log_rotation.program import Host  # noqa: E402
+from twiceshy.log_rotation.logrotate import forecast, grammar, state  # noqa: E402
+from twiceshy.log_rotation.logrotate.host import Host  # noqa: E402
 
 HEADER = b"weekly\nrotate 4\ncreate\ninclude %s\n"
 _BLOCK = re.compile(
-    r"(?P<pattern>.*?) (?P<criterion>hourly|after -?\d+ days|after \d+ "
-    r"minutes|weekly|monthly|yearly"
-    r"|-?\d+ bytes) (?P<rest>.*?)(?=\n?considering log |\nNo logs found|\nswitching euid|\Z)",
+    r"(?P<pattern>.*?) (?P<criterion>hourly|after -?\d+ days|after \d+ minutes|weekly|monthly"
+    r"|yearly|-?\d+ bytes) (?P<rest>.*?)"
+    r"(?=\n?considering log |\nNo logs found|\nswitching euid|\Z)",
     re.DOTALL,
 )
 
@@ -169,20 +169,22 @@ def number(pattern: str, text: str) -> int:
     return int(found[1]) if found else 0
 
 
-def log_and_parent(path: str) -> tuple[plan.Log, plan.Parent]:
+def log_and_parent(path: str) -> tuple[forecast.Log, forecast.Parent]:
     try:
         above = os.stat(os.path.dirname(path) or "/")
-        parent = plan.Parent(above.st_mode & 0o7777, above.st_uid, above.st_gid)
+        parent = forecast.Parent(above.st_mode & 0o7777, above.st_uid, above.st_gid)
     except OSError as error:
-        parent = plan.Parent(error=str(error.strerror), absent=isinstance(error, FileNotFoundError))
+        parent = forecast.Parent(
+            error=str(error.strerror), absent=isinstance(error, FileNotFoundError)
+        )
     try:
         seen = os.lstat(path)
     except OSError as error:
         absent = isinstance(error, FileNotFoundError)
-        return plan.Log(error=str(error.strerror), absent=absent), parent
+        return forecast.Log(error=str(error.strerror), absent=absent), parent
     kinds = {0o120000: "symlink", 0o100000: "file"}
     kind = kinds.get(seen.st_mode & 0o170000, "other")
-    return plan.Log(kind, seen.st_size, seen.st_nlink, seen.st_mtime, seen.st_ctime), parent
+    return forecast.Log(kind, seen.st_size, seen.st_nlink, seen.st_mtime, seen.st_ctime), parent
 
 
 def ours(main: str, states: bytes, at: grammar.Version, now: float) -> dict[str, Any]:
@@ -192,28 +194,28 @@ def ours(main: str, states: bytes, at: grammar.Version, now: float) -> dict[str,
     sets = []
     moment = datetime.fromtimestamp(now)
     for stanza in reading.stanzas:
-        settings = stanza.settings
+        given = stanza.directives
         decisions = [
-            plan.decide(stanza, *log_and_parent(path), known.entries.get(path), moment, now, at)
+            forecast.decide(stanza, *log_and_parent(path), known.entries.get(path), moment, now, at)
             for path in stanza.files
         ]
         sets.append((stanza, decisions))
         criterion = {
-            "size": f"{settings.threshold} bytes",
-            "daily": f"after {settings.threshold} days",
-            "minutes": f"after {settings.minutes} minutes",
-        }.get(settings.criterion, settings.criterion)
+            "size": f"{given.threshold} bytes",
+            "daily": f"after {given.threshold} days",
+            "minutes": f"after {given.minutes} minutes",
+        }.get(given.criterion, given.criterion)
         stanzas.append(
             {
                 "pattern": stanza.pattern,
                 "criterion": criterion,
-                "rotate": max(-1, settings.rotate),
-                "ifempty": settings.ifempty,
-                "minsize": settings.minsize,
-                "maxsize": settings.maxsize,
-                "minage": settings.minage,
-                "mail": settings.mail or "",
-                "olddir": settings.olddir or "",
+                "rotate": max(-1, given.rotate),
+                "ifempty": given.ifempty,
+                "minsize": given.minsize,
+                "maxsize": given.maxsize,
+                "minage": given.minage,
+                "mail": given.mail or "",
+                "olddir": given.olddir or "",
                 "logs": [
                     [
                         os.fsencode(path).decode("utf-8", "replace").partition("\n")[0],
@@ -223,7 +225,7 @@ def ours(main: str, states: bytes, at: grammar.Version, now: float) -> dict[str,
                 ],
             }
         )
-    status = plan.exit_status(reading.failed or known.failed, sets, os.path.exists, moment)
+    status = forecast.exit_status(reading.failed or known.failed, sets, os.path.exists, moment)
     if reading.stops:
         return {"status": 1, "stanzas": []}
     return {"status": status, "stanzas": stanzas}
@@ -435,8 +437,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if args.version is None:
-        said = subprocess.run([args.logrotate, "--version"], capture_output=True, text=True)
-        args.version = grammar.version(said.stdout + said.stderr)
+        asked = subprocess.run([args.logrotate, "--version"], capture_output=True, text=True)
+        args.version = grammar.version(asked.stdout + asked.stderr)
     files = collect(args.paths)
     texts = [text for _, text in files]
     scratch = pathlib.Path(tempfile.mkdtemp())
@@ -457,8 +459,7 @@ def main() -> None:
     share = 100 * result["equal"] / max(1, result["files"])
     print(
         f"agreement with logrotate {'.'.join(map(str, args.version))}: {result['equal']} of "
-        f"{result['files']} "
-        f"configurations, {share:.2f} % ({result['stanzas']} stanzas)"
+        f"{result['files']} configurations, {share:.2f} % ({result['stanzas']} stanzas)"
     )
 
 

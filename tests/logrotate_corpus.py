@@ -17,8 +17,8 @@ import tempfile
 
 _KNOWN = """
 apt dpkg rsyslog nginx-common apache2 munin-node fail2ban logrotate ulogd2 ppp ufw haproxy squid
-mosquitto memcached redis-server tor chrony corosync cups-daemon samba-common vsftpd proftpd-
-core icinga2-common exim4-base lighttpd monit php8.2-fpm
+mosquitto memcached redis-server tor chrony corosync cups-daemon samba-common vsftpd proftpd-core
+icinga2-common exim4-base lighttpd monit php8.2-fpm
 """
 _LARGEST = 2_500_000
 

@@ -7,19 +7,37 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import ROOT
 from contract import Case
 from sides.log_rotation import DAY, Machine
-from twiceshy.log_rotation import program as check_log_rotation
-from twiceshy.log_rotation.logrotate import access, others, timetable
+from twiceshy.kit import units
+from twiceshy.kit.limits import Limit
+from twiceshy.log_rotation import judgement, runs
+from twiceshy.log_rotation.logrotate import access, container_logs, grammar, timetable
 from twiceshy.log_rotation.logrotate.codes import CODES
-from twiceshy.log_rotation.logrotate.host import Places
-from twiceshy.log_rotation.logrotate.schedule import Schedule, schedule
+from twiceshy.log_rotation.logrotate.host import HostPaths
+from twiceshy.log_rotation.logrotate.schedule import schedule
 from twiceshy.log_rotation.program import options
+from twiceshy.log_rotation.records import (
+    Configuration,
+    ContainerLog,
+    ContainerLogs,
+    Hidden,
+    Logs,
+    Observation,
+    OpenLogs,
+    Schedule,
+    Standing,
+    StateFile,
+)
+from twiceshy.log_rotation.settings import Limits
+from twiceshy.log_rotation.unrotated import containers
 
 
 def contract_case(tmp_path: Path) -> Case:
@@ -67,12 +85,12 @@ def test_a_host_whose_logs_are_all_rotated_is_fine(machine: Machine) -> None:
     check = machine.check()
     assert check.exitcode == 0
     assert check.findings[0].text == (
-        "1 logs of 1 stanzas are rotated as intended, last run 7h ago by "
+        "1 log of 1 stanza is rotated as intended, last run 7h ago by "
         f"{machine.etc}/cron.daily/logrotate"
     )
 
 
-def test_the_outage_of_2014_is_critical_at_the_first_look(machine: Machine) -> None:
+def test_the_outage_of_2014_is_critical_at_the_first_run(machine: Machine) -> None:
     machine.stanza("player", "daily", "rotate 7   # one week", "compress")
     log = machine.log("player.log", size=BIG, age=1)
     check = machine.check()
@@ -80,17 +98,17 @@ def test_the_outage_of_2014_is_critical_at_the_first_look(machine: Machine) -> N
     assert check.findings[0].text == (
         f"{log} (200MiB) will not be rotated: {machine.etc}/logrotate.d/player:3: "
         "`rotate 7   # one week`: "
-        "not a number (logrotate takes no comment behind a value), and logrotate drops the stanza"
+        "not a number (logrotate allows no comment after a value), and logrotate drops the stanza"
     )
     assert check.output().count("\nNext: sed -n 3p ") == 1
 
 
-def test_the_second_look_knows_how_fast_the_lost_log_grows(machine: Machine) -> None:
+def test_the_second_run_knows_how_fast_the_lost_log_grows(machine: Machine) -> None:
     machine.stanza("player", "size 10MB")
     machine.log("player.log", size=BIG, age=1)
     machine.check()
     machine.log("player.log", size=3 * BIG, age=-300)
-    assert "600MiB, growing 4.7GiB an hour" in machine.check(later=300).findings[0].text
+    assert "600MiB, growing 4.7GiB per hour" in machine.check(later=300).findings[0].text
 
 
 # The scenario table. L numbers are those of the facts.
@@ -128,7 +146,7 @@ def test_an_error_above_the_include_loses_everything(machine: Machine) -> None:
     machine.log("app.log")
     check = machine.check()
     assert check.exitcode == 2
-    assert "and all that follows is lost, included files too" in check.findings[0].text
+    assert "and logrotate ignores all that follows, included files too" in check.findings[0].text
     assert str(machine.logs / "app.log") in check.findings[0].text
 
 
@@ -160,8 +178,8 @@ def test_a_misspelt_directive_falls_back_in_silence(machine: Machine) -> None:
     machine.log("app.log")
     check = machine.check()
     assert check.exitcode == 1
-    assert "'dailly' is no directive" in check.findings[0].text
-    assert "meant is perhaps `daily`" in check.findings[0].text
+    assert "'dailly' is not a directive" in check.findings[0].text
+    assert "did you mean `daily`?" in check.findings[0].text
 
 
 def test_a_missing_brace_between_two_stanzas_loses_both(machine: Machine) -> None:
@@ -316,7 +334,7 @@ def test_maxsize_is_void_when_the_schedule_is_slower_than_the_log(machine: Machi
     machine.log("app.log", size=BIG)
     check = machine.check()
     assert machine.codes() == {"schedule-too-slow": "warning"}
-    assert "logrotate runs only every 1d" in check.findings[0].text
+    assert "is checked only when logrotate runs, every 1d" in check.findings[0].text
     machine.log("app.log", size=1000)
     assert machine.codes() == {}
 
@@ -327,8 +345,8 @@ def test_a_size_is_void_too_when_the_schedule_is_slower_than_the_log(machine: Ma
     check = machine.check()
     assert machine.codes() == {"schedule-too-slow": "warning"}
     assert check.findings[0].text == (
-        f"{log} (200MiB): `size 50MiB` at {machine.etc}/logrotate.d/app:1 does not hold, "
-        "logrotate runs only every 1d"
+        f"{log} (200MiB): `size 50MiB` at {machine.etc}/logrotate.d/app:1 is checked "
+        "only when logrotate runs, every 1d"
     )
     machine.stanza("app", "size 150M")
     assert machine.codes() == {}
@@ -365,7 +383,7 @@ def test_a_compress_program_that_is_not_there(
 def test_a_second_rotation_a_day_is_blocked_by_the_date_in_the_name(machine: Machine) -> None:
     machine.stanza("app", "size 1k", "dateext")
     machine.log("app.log", size=5000)
-    machine.log(f"app.log-{check_log_rotation.datetime.fromtimestamp(machine.now):%Y%m%d}")
+    machine.log(f"app.log-{datetime.fromtimestamp(machine.now):%Y%m%d}")
     machine.state({"app.log": 3600})
     assert machine.codes() == {"destination-exists": "warning"}
     machine.script.rename(machine.etc / "cron.daily/x")
@@ -459,7 +477,7 @@ def test_a_cron_script_that_is_not_executable_will_not_run(machine: Machine) -> 
 
 def test_a_dot_in_the_name_of_the_cron_script_hides_it_from_run_parts(machine: Machine) -> None:
     machine.script.rename(machine.script.with_name("logrotate.sh"))
-    assert "run-parts passes over" in machine.check().findings[0].text
+    assert "run-parts skips" in machine.check().findings[0].text
 
 
 def systemd(machine: Machine, calendar: str = "daily", service: str = "") -> Path:
@@ -504,7 +522,7 @@ def test_a_laptop_on_battery_is_a_warning_after_two_days(machine: Machine) -> No
     machine.state({}, ran=50 * 3600)
     check = machine.check()
     assert machine.codes() == {"run-old": "warning"}
-    assert "not on battery" in check.findings[0].text
+    assert "it does not run on battery" in check.findings[0].text
 
 
 def test_the_unit_s_hardening_makes_a_directory_read_only(machine: Machine) -> None:
@@ -610,7 +628,7 @@ def test_a_glob_that_meets_its_own_products_is_a_warning(machine: Machine) -> No
     assert machine.codes() == {"own-products": "warning"}
 
 
-def test_a_log_that_is_deleted_at_rotation_because_nobody_said_rotate(machine: Machine) -> None:
+def test_a_log_that_is_deleted_at_rotation_for_want_of_a_rotate(machine: Machine) -> None:
     machine.main("weekly\ninclude {etc}/logrotate.d\n")
     machine.stanza("app", "daily")
     machine.log("app.log")
@@ -630,7 +648,8 @@ def test_a_big_growing_log_that_nobody_claims_is_a_warning(machine: Machine) -> 
     check = machine.check()
     assert machine.codes() == {"uncovered": "warning"}
     assert check.findings[0].text == (
-        f"{machine.logs}/mystery.log (200MiB) grows and nobody rotates it: no stanza claims it"
+        f"{machine.logs}/mystery.log (200MiB) is growing and is not rotated: no logrotate stanza "
+        "matches it"
     )
 
 
@@ -677,7 +696,7 @@ def test_a_process_that_writes_to_the_rotated_file_is_named(
     assert f"still writes to {rotated}" in check.findings[0].text
 
 
-def test_a_process_that_was_told_but_is_slow_is_fine(
+def test_a_process_that_reopens_its_log_slowly_is_fine(
     machine: Machine, keeps_open: list[object]
 ) -> None:
     machine.stanza("app", "daily", "delaycompress", "compress")
@@ -785,7 +804,7 @@ def libpod(name: str, size: str) -> dict[str, object]:
 def test_only_a_json_file_log_without_a_size_is_unlimited(
     container: dict[str, object], limited: bool
 ) -> None:
-    assert others.container(container).limited is limited
+    assert container_logs.container(container).limited is limited
 
 
 @pytest.mark.parametrize(
@@ -800,11 +819,63 @@ def test_only_a_json_file_log_without_a_size_is_unlimited(
 def test_an_unlimited_container_log_alarms_by_its_size_or_when_it_escaped_the_default(
     machine: Machine, octets: int, by_default: bool, state: str
 ) -> None:
-    web = others.Container("web", "json-file", False, octets, "/x")
-    engine = others.Engine("docker", (web,), by_default)
-    faults = check_log_rotation.containers(engine, (), 100 << 20)
+    web = ContainerLog("web", "json-file", False, octets, "/x")
+    engine = ContainerLogs("docker", (web,), by_default)
+    faults = containers(engine, (), 100 << 20)
     assert [(one.code, str(one.state)) for one in faults] == [("docker-unbounded", state)]
-    assert check_log_rotation.containers(engine, ("/x",), 100 << 20) == []
+    assert containers(engine, ("/x",), 100 << 20) == []
+
+
+# By values alone
+
+
+def observed(schedule: Schedule, ran: float | None = None, **more: Any) -> Observation:
+    """A host without logs; the last run of logrotate ended `ran` seconds ago."""
+    now = 1_800_000_000.0
+    reading = grammar.Reading((), (), False)
+    return Observation(
+        now,
+        Configuration((3, 21, 0), reading, {}, {}),
+        Logs((), {}, more.pop("open", OpenLogs()), ()),
+        StateFile("/status", written=None if ran is None else now - ran),
+        schedule,
+        more.pop("hidden", {}),
+    )
+
+
+LIMITS = Limits(Limit.parse("49h", units.duration), Limit.parse("8d", units.duration))
+
+
+@pytest.mark.parametrize(
+    ("standing", "ran", "state"),
+    [
+        (Standing.ENDS_AT_BOOT, 9 * DAY, "warning"), (Standing.DEAD, 3600, "critical"),
+        (Standing.NOT_FOUND, 3600, "ok"), (Standing.NOT_FOUND, 3 * DAY, "warning"),
+        (Standing.NOT_FOUND, 9 * DAY, "critical"), (Standing.NOT_FOUND, None, "critical"),
+    ],
+)  # fmt: skip
+def test_the_state_of_a_dead_schedule_follows_from_its_standing(
+    standing: Standing, ran: float | None, state: str
+) -> None:
+    name = "" if standing is Standing.NOT_FOUND else "logrotate.timer"
+    seen = observed(Schedule(name, standing=standing, obstacle="words that decide nothing"), ran)
+    found = [one for one in runs.runs(seen, LIMITS, 0.0) if one.code == "schedule-dead"]
+    assert [str(one.state) for one in found] == [state]
+
+
+def test_what_is_hidden_is_named_by_its_kind() -> None:
+    seen = observed(
+        Schedule("cron"),
+        open=OpenLogs(processes_seen=1, processes=2),
+        hidden={"/a": Hidden.LOGS, "/b": Hidden.LOGS, "/s": Hidden.STATE_FILE},
+    )
+    assert [(one.text, one.next) for one in judgement.hidden(seen)] == [
+        (
+            "saw 1 of 2 processes; no permission to see /a (+1 more), the state file /s: run with "
+            "sudo for the rest, or --ignore unseen",
+            "sudo check_log_rotation",
+        )
+    ]
 
 
 # Options
@@ -815,7 +886,7 @@ def test_a_code_can_be_ignored_for_everything_or_for_some_paths(machine: Machine
     assert machine.codes("--ignore", "uncovered") == {}
     assert machine.codes("--ignore", "uncovered:*/mystery.log") == {}
     assert machine.codes("--ignore", "uncovered:*/other.log") == {"uncovered": "warning"}
-    assert "1 findings ignored" in machine.remarked("--ignore", "uncovered")
+    assert "1 finding ignored" in machine.remarked("--ignore", "uncovered")
 
 
 def test_an_unknown_code_is_a_usage_error_with_a_guess() -> None:
@@ -824,7 +895,7 @@ def test_an_unknown_code_is_a_usage_error_with_a_guess() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 3
-    assert "meant is perhaps 'uncovered'" in ran.stdout
+    assert "did you mean 'uncovered'?" in ran.stdout
     assert ran.stderr == ""
 
 
@@ -847,7 +918,7 @@ def test_the_story_of_one_log(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("criterion", "size", "expected"),
     [
-        ("daily", 5000, "wait: not in the state file yet: the first run only notes it, for daily"),
+        ("daily", 5000, "wait: not in the state file yet: the first run only records it (daily)"),
         ("size 1k", 5000, "rotate: at least 1KiB"),
         ("size 1M", 5000, "wait: smaller than 1MiB"),
     ],
@@ -857,11 +928,11 @@ def test_the_story_of_a_log_that_is_new_to_the_state_file(
 ) -> None:
     machine.stanza("app", criterion)
     path = machine.log("app.log", size=size)
-    told = machine.check("--explain", str(path)).findings[0]
-    assert told.text == f"{path}: a run now would {expected}"
+    finding = machine.check("--explain", str(path)).findings[0]
+    assert finding.text == f"{path}: a run now would {expected}"
     state = machine.root / "var/lib/logrotate/status"
-    assert f"last rotation: none is known to {state}" in told.more
-    assert not any("first run" in line for line in told.more)
+    assert f"last rotation: none is known to {state}" in finding.more
+    assert not any("first run" in line for line in finding.more)
 
 
 def test_the_story_of_a_log_whose_stanza_is_lost(machine: Machine) -> None:
@@ -869,7 +940,7 @@ def test_the_story_of_a_log_whose_stanza_is_lost(machine: Machine) -> None:
     path = machine.log("app.log")
     check = machine.check("--explain", str(path))
     assert check.exitcode == 1
-    assert "the stanza that names it is lost" in check.output()
+    assert "logrotate drops the stanza that names it" in check.output()
     assert "logrotate.d/app:2" in check.output()
 
 
@@ -881,9 +952,8 @@ def test_without_a_configuration_there_is_nothing_to_judge(machine: Machine) -> 
 
 
 def test_every_code_that_is_used_is_documented_and_every_documented_one_is_used() -> None:
-    kit = (ROOT / "checks/twiceshy/logrotate").glob("*.py")
-    files = [ROOT / "checks/check_log_rotation.py", *(file for file in kit if file.stem != "codes")]
-    used = "\n".join(file.read_text() for file in files)
+    folder = (ROOT / "checks/twiceshy/log_rotation").rglob("*.py")
+    used = "\n".join(file.read_text() for file in folder if file.stem != "codes")
     assert {code for code in CODES if f'"{code}"' not in used} == set()
     words = set(re.findall(r'"((?:config|log|state|run|directive|schedule)-[a-z-]+)"', used))
     assert words - {"log-dir", "state-dir"} <= set(CODES)
@@ -919,5 +989,7 @@ def test_how_often_a_crontab_line_runs(line: str, seconds: float) -> None:
 
 
 def test_nothing_known_is_no_schedule(tmp_path: Path) -> None:
-    found = schedule(Places(tmp_path), frozenset())
-    assert found == Schedule(dead="neither a timer nor a cron job starts logrotate")
+    found = schedule(HostPaths(tmp_path), frozenset())
+    assert found == Schedule(
+        standing=Standing.NOT_FOUND, obstacle="neither a timer nor a cron job starts logrotate"
+    )

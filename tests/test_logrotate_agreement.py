@@ -1,7 +1,7 @@
 """Our reading against the real `logrotate -d`, on this host's own files and a few hundred mutants.
 
-tests/live/test_log_rotation.py does the same with files of many Debian packages; by hand, with all:
-tests/logrotate_agreement.py.
+tests/live/test_log_rotation.py does the same with files of many Debian packages; run
+tests/logrotate_agreement.py to compare all of them.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twiceshy.log_rotation.logrotate import forecast, grammar, names, state
 from twiceshy.log_rotation.logrotate import glob as shell
-from twiceshy.log_rotation.logrotate import grammar, plan, state
 from twiceshy.log_rotation.logrotate.grammar import Directory, Matches, Source
 
 V321 = (3, 21, 0)
@@ -80,7 +80,7 @@ def test_an_indented_brace_does_not_end_an_error() -> None:
 
 def test_the_last_stanza_survives_its_error_when_nothing_ends_it() -> None:
     reading = read("/a {\n daily\n rotate -2\n missingok\n }\n")
-    assert [(one.pattern.strip(), one.torn, one.settings.rotate) for one in reading.stanzas] == [
+    assert [(one.pattern.strip(), one.torn, one.directives.rotate) for one in reading.stanzas] == [
         ("/a", True, -2)
     ]
     assert reading.failed
@@ -96,7 +96,7 @@ def test_a_quote_in_a_name_swallows_the_blanks_up_to_the_brace() -> None:
 
 
 def test_a_carriage_return_behind_a_directive_without_value_is_a_zero() -> None:
-    assert read("/a {\nrotate\r\n}\n").stanzas[0].settings.rotate == 0
+    assert read("/a {\nrotate\r\n}\n").stanzas[0].directives.rotate == 0
 
 
 def test_no_newline_at_the_end_keeps_the_blank_and_makes_an_error() -> None:
@@ -104,19 +104,19 @@ def test_no_newline_at_the_end_keeps_the_blank_and_makes_an_error() -> None:
     assert not read("rotate 5 \n").failed
 
 
-def test_the_last_criterion_wins_and_the_loser_is_told() -> None:
+def test_the_last_criterion_wins_and_the_loser_is_reported() -> None:
     stanza = read("/a {\n daily\n size 10k\n}\n").stanzas[0]
-    assert (stanza.settings.criterion, stanza.settings.threshold) == ("size", 10240)
+    assert (stanza.directives.criterion, stanza.directives.threshold) == ("size", 10240)
     assert [(word, place.line) for word, place in stanza.overridden] == [("daily", 2)]
 
 
 def test_without_any_directive_a_log_is_deleted_at_one_mebibyte() -> None:
-    settings_ = read("/a {\n}\n").stanzas[0].settings
-    assert (settings_.criterion, settings_.threshold, settings_.rotate) == ("size", 1 << 20, 0)
+    defaults = read("/a {\n}\n").stanzas[0].directives
+    assert (defaults.criterion, defaults.threshold, defaults.rotate) == ("size", 1 << 20, 0)
 
 
 def test_addextension_is_not_handed_down() -> None:
-    assert read("addextension .log\n/a {\n}\n").stanzas[0].settings.addextension is None
+    assert read("addextension .log\n/a {\n}\n").stanzas[0].directives.addextension is None
 
 
 def test_comments_among_the_names_are_skipped_since_3_12() -> None:
@@ -186,6 +186,31 @@ def test_a_duplicate_costs_the_rest_of_its_glob() -> None:
     assert reading.problems[0].files == ("/l/b.log", "/l/c.log")
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "owner"),
+    [
+        ("/a {\n create 0640 nosuch adm\n}\n", "config-error", "nosuch"),
+        ("/a {\n su root nogroup\n}\n", "config-error", "nogroup"),
+        ("create 0640 nosuch root\n", "config-error", "nosuch"),
+        ("/a {\n rotate x\n}\n", "config-error", ""),
+    ],
+)
+def test_an_owner_that_does_not_exist_is_a_field_of_the_problem(
+    text: str, code: str, owner: str
+) -> None:
+    assert [(one.code, one.unknown_owner) for one in read(text).problems] == [(code, owner)]
+
+
+def test_a_word_that_is_wrong_is_a_field_of_the_problem() -> None:
+    assert [(one.code, one.word) for one in read("/a {\n dailly\n}\n").problems] == [
+        ("directive-unknown", "dailly")
+    ]
+    leaking = World({"/d/a": b"rotate 3\n/a {\n}\n"})
+    assert [(one.code, one.word) for one in grammar.read("/d", leaking, V321).problems] == [
+        ("config-leak", "rotate")
+    ]
+
+
 # Nothing breaks it
 
 
@@ -247,7 +272,7 @@ def test_both_versions_of_the_state_file_are_read() -> None:
         b'logrotate state -- version 2\n"/a b" 2026-1-2-3:4:5\n"/q\\"\\n" 2026-1-2-3:0:0\n'
     )
     assert one.entries["/a"].when == datetime(2026, 1, 2)
-    assert two.entries["/a b"] == state.Entry(datetime(2026, 1, 2, 3, 4, 5))
+    assert two.entries["/a b"] == state.StateEntry(datetime(2026, 1, 2, 3, 4, 5))
     assert two.entries['/q"\n'].placeholder
 
 
@@ -284,7 +309,7 @@ def test_a_damaged_state_file_is_read_up_to_the_damage(content: bytes, line: int
 )
 def test_when_a_log_s_turn_comes(criterion: str, last: datetime, due: datetime) -> None:
     stanza = read(f"/a {{\n {criterion}\n}}\n").stanzas[0]
-    assert plan.next_turn(stanza.settings, last, V321) == due
+    assert forecast.next_turn(stanza.directives, last, V321) == due
 
 
 @pytest.mark.parametrize(
@@ -302,11 +327,11 @@ def test_a_weekday_that_was_slept_through_does_not_count(
     criterion: str, now: datetime, comes: bool
 ) -> None:
     stanza = read(f"/a {{\n {criterion}\n}}\n").stanzas[0]
-    assert plan.has_come(stanza.settings, datetime(2026, 11, 18, 6, 30), now, V321) is comes
+    assert forecast.has_come(stanza.directives, datetime(2026, 11, 18, 6, 30), now, V321) is comes
 
 
 def test_the_names_of_rotated_logs(tmp_path: Any) -> None:
-    names = sorted(
+    listed = sorted(
         [
             "a.log",
             "a.log.1",
@@ -319,11 +344,11 @@ def test_the_names_of_rotated_logs(tmp_path: Any) -> None:
         ]
     )
     stanza = read("/l/a.log {\n dateext\n}\n").stanzas[0]
-    assert plan.siblings("/l/a.log", stanza.settings, names) == [
+    assert names.siblings("/l/a.log", stanza.directives, listed) == [
         ("a.log-20261119.gz", None), ("a.log-20261120", None), ("a.log.1", 1), ("a.log.2.gz", 2),
     ]  # fmt: skip
     stanza = read("/l/a.log {\n extension .log\n}\n").stanzas[0]
-    assert plan.siblings("/l/a.log", stanza.settings, ["a.1.log", "a.2.log.gz", "a.log"]) == [
+    assert names.siblings("/l/a.log", stanza.directives, ["a.1.log", "a.2.log.gz", "a.log"]) == [
         ("a.1.log", 1), ("a.2.log.gz", 2),
     ]  # fmt: skip
 

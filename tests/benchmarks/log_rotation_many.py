@@ -29,7 +29,7 @@ CHECKS = Path(__file__).resolve().parent.parent.parent / "checks"
 SIZES = ((250, 10_000), (2_500, 10_000), (250, 100_000), (2_500, 100_000))
 TABLE = [(0, 0, 0, False), (0, 0, 75_000, False)]
 TABLE += [(stanzas, logs, 0, one) for one in (False, True) for stanzas, logs in SIZES]
-RUN = "from check_log_rotation import main; main()"
+RUN = "from twiceshy.log_rotation.program import main; main()"
 HOLDER = """
 import resource, sys
 count = int(sys.argv[1])
@@ -69,7 +69,7 @@ def build(home: Path, stanzas: int, logs: int, one: bool) -> list[str]:
 
 
 def cpu_milliseconds(arguments: list[str], state: str) -> tuple[float, str]:
-    """Of the best of three runs after a first one, and what the last one said."""
+    """Of the best of three runs after a first one, and what the last one printed."""
     env = {**os.environ, "PYTHONPATH": str(CHECKS), "PYTHONPYCACHEPREFIX": f"{state}/bytecode"}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     times = []
@@ -112,10 +112,10 @@ def measure(stanzas: int, logs: int, files: int, one: bool) -> None:
         home = Path(place)
         (home / "state").mkdir(mode=0o700)
         arguments = build(home, stanzas, logs, one)
-        spent, said = cpu_milliseconds(arguments, f"{home}/state")
-        found = re.search(r"covered=(\d+)", said)
-        assert found is not None, said
-        assert int(found[1]) == logs, said
+        spent, output = cpu_milliseconds(arguments, f"{home}/state")
+        found = re.search(r"covered=(\d+)", output)
+        assert found is not None, output
+        assert int(found[1]) == logs, output
     each = f"{spent / logs * 1000:7.1f}" if logs else "      -"
     place = "one" if one else "each"
     print(f"{stanzas:8,} {logs:8,} {place:>9} {files:10,} {spent:8.0f} {each}")

@@ -24,9 +24,9 @@ import logrotate_corpus
 from conftest import ROOT
 from live.engines import Dockerd, Engine, Podman, running, wait_until
 from sides.log_rotation import DAY, Machine
-from twiceshy.log_rotation import program as check_log_rotation
-from twiceshy.log_rotation.logrotate import others
-from twiceshy.log_rotation.logrotate.host import Host, Places
+from twiceshy.log_rotation import unrotated
+from twiceshy.log_rotation.logrotate.container_logs import container_logs
+from twiceshy.log_rotation.logrotate.host import Host, HostPaths
 
 pytestmark = pytest.mark.live
 
@@ -42,7 +42,7 @@ while time.time() < end:
 
 
 class Lab(Machine):
-    """A machine with the real logrotate, started by hand, and real processes."""
+    """A machine with the real logrotate, started manually, and real processes."""
 
     def __init__(self, where: Path) -> None:
         version = subprocess.run(
@@ -114,7 +114,7 @@ def test_a_healthy_rotation_is_proven(lab: Lab) -> None:
     assert lab.seen() == {}
 
 
-def test_a_writer_that_is_not_told_of_the_rotation_is_found(lab: Lab) -> None:
+def test_a_writer_that_does_not_reopen_its_log_is_found(lab: Lab) -> None:
     lab.stanza("app", "daily", "rotate 3")
     pid = lab.writer(lab.logs / "app.log")
     assert lab.rotate("-f").returncode == 0
@@ -191,7 +191,7 @@ def test_the_outage_staged_a_flood_and_an_inline_comment(lab: Lab) -> None:
     assert "will not be rotated" in check.summary_str
 
 
-def test_without_root_it_says_what_it_could_not_see(lab: Lab, tmp_path: Path) -> None:
+def test_without_root_it_reports_what_it_could_not_see(lab: Lab, tmp_path: Path) -> None:
     lab.stanza("player", "rotate 7   # one week")
     lab.writer(lab.logs / "player.log")
     secret = lab.log("secret/app.log")
@@ -219,14 +219,14 @@ def test_without_root_it_says_what_it_could_not_see(lab: Lab, tmp_path: Path) ->
     )  # fmt: skip
     assert ran.returncode == 2, ran
     assert "player.log" in ran.stdout.splitlines()[0]
-    assert re.search(r"UNKNOWN: saw \d+ of \d+ processes; not allowed to see", ran.stdout)
+    assert re.search(r"UNKNOWN: saw \d+ of \d+ processes; no permission to see", ran.stdout)
     lab.status.chmod(0o600)
     lab.stanza("app", "daily")
     story = subprocess.run(
         [*ran.args, "--explain", str(lab.log("app.log"))],
         capture_output=True, text=True, check=False, env=lab.env(),
     )  # fmt: skip
-    hidden = f"app.log: when it was rotated last is hidden: {lab.status} may not be read; use sudo"
+    hidden = f"app.log: last rotation unknown, no permission to read {lab.status}; run with sudo"
     assert story.returncode == 3, story
     assert hidden in story.stdout
 
@@ -272,7 +272,8 @@ def test_a_logrotate_that_holds_the_lock_for_hours_is_found(lab: Lab) -> None:
         text = next(one for one in check.findings if one.code == "state-locked")
         assert str(text.state) == "critical"
         assert re.match(
-            rf"nothing is rotated: process {holder.pid} has {lab.status} locked, and began 2h",
+            rf"nothing is rotated: process {holder.pid}, started 2h.* ago, holds the lock on "
+            rf"{lab.status}\Z",
             text.text,
         )
         shown = subprocess.run(text.next.split(), capture_output=True, text=True, check=True)
@@ -323,7 +324,7 @@ NIGHTS = {
     "a su that may not write": Night(
         ("LOG/app/app.log", "daily", "su nobody nogroup"), 1,
         "CRITICAL - LOG/app/app.log (1000B) cannot be rotated: `su nobody nogroup` may not write "
-        "there, it is root:root, mode 0755 (ETC/app:1)",
+        "to its directory, owned by root:root, mode 0755 (ETC/app:1)",
         "ls -ld LOG/app",
     ),
     "a su without a group": Night(
@@ -335,20 +336,20 @@ NIGHTS = {
     "a directory of the application's group": Night(
         ("LOG/app/app.log", "daily"), 1,
         "CRITICAL - LOG/app/app.log (1000B) is refused by logrotate: its directory is writable "
-        "for group nogroup (mode 0775) and the stanza has no `su` (ETC/app:1)",
+        "by group nogroup (mode 0775), and the stanza has no `su` (ETC/app:1)",
         "ls -ld LOG/app # then perhaps `su nobody nogroup` in the stanza at ETC/app:1",
         group_writable,
     ),
     "no endscript": Night(
         ("LOG/app/app.log", "daily", "postrotate", "true"), 1,
         "CRITICAL - LOG/app/app.log (1000B) will not be rotated: ETC/app:3: postrotate without "
-        "endscript, and the rest of the file is lost",
+        "endscript, and logrotate ignores the rest of the file",
         "sed -n 3p ETC/app; logrotate -d MAIN",
     ),
-    "a log claimed twice": Night(
+    "a log in two stanzas": Night(
         ("LOG/app/app.log", "daily"), 1,
-        "CRITICAL - LOG/app/b.log (500B) will not be rotated: ETC/more:1: LOG/app/app.log is "
-        "already claimed at ETC/app:1, and logrotate drops the rest of the glob",
+        "CRITICAL - LOG/app/b.log (500B) will not be rotated: ETC/more:1: LOG/app/app.log "
+        "already belongs to the stanza at ETC/app:1, and logrotate drops the rest of the glob",
         "sed -n 1p ETC/more; logrotate -d MAIN",
         another_stanza,
     ),
@@ -494,12 +495,12 @@ def test_an_engine_that_hangs_hides_no_other_finding(lab: Lab, engine: Engine) -
         engine.process.send_signal(signal.SIGCONT)
     assert status == 2, output
     assert "player.log" in output.splitlines()[0]
-    assert re.search(r"UNKNOWN: the logs of containers are not seen: .* does not answer", output)
+    assert re.search(r"UNKNOWN: container logs cannot be checked: .* does not answer", output)
     assert " unbounded=" not in output
     assert alone[0] == 3
 
 
-def test_a_container_made_before_the_limit_of_daemon_json_is_told_so(
+def test_a_container_created_before_the_limit_of_daemon_json_is_found(
     lab: Lab, tmp_path: Path, needs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs("dockerd", "busybox", "runc")
@@ -514,11 +515,11 @@ def test_a_container_made_before_the_limit_of_daemon_json_is_told_so(
         (lab.etc / "docker").mkdir()
         (lab.etc / "docker/daemon.json").write_text(limit.read_text())
         monkeypatch.setenv("DOCKER_HOST", engine.url)
-        seen = others.container_logs(Places(lab.root), True, Host())
-        assert seen is not None
-        faults = check_log_rotation.containers(seen, (), 1 << 20)
+        found = container_logs(HostPaths(lab.root), True, Host())
+        assert found is not None
+        faults = unrotated.containers(found, (), 1 << 20)
     assert [(one.subject, str(one.state)) for one in faults] == [("early", "warning")]
-    assert "daemon.json has max-size, but it holds only for containers made" in faults[0].text
+    assert "daemon.json has max-size, but it applies only to containers created" in faults[0].text
 
 
 def test_the_reading_equals_logrotate_s_on_debian_s_own_files(

@@ -1,6 +1,4 @@
-"""A host with logrotate: configuration, logs, state file, schedule and processes, all in one
-directory.
-"""
+"""A host with logrotate: configuration, logs, state file, schedule, processes; in one directory."""
 
 from __future__ import annotations
 
@@ -12,6 +10,7 @@ from typing import Any
 
 from twiceshy.kit.stamps import Stamp
 from twiceshy.log_rotation import program as check_log_rotation
+from twiceshy.log_rotation.logrotate.host import HostPaths
 
 MAIN = "weekly\nrotate 4\ncreate\ninclude {etc}/logrotate.d\n"
 DAY = 86400.0
@@ -61,7 +60,7 @@ class Machine:
         body = "".join(f"    {line}\n" for line in lines)
         return self.drop_in(name, f"{glob or f'LOG/{name}.log'} {{\n{body}}}\n")
 
-    # Logs and memory
+    # Logs and state file
 
     def log(self, name: str, size: int = 1000, age: float = 60.0) -> Path:
         path = self.logs / name
@@ -76,9 +75,7 @@ class Machine:
     def state(
         self, entries: dict[str, float], ran: float = 7 * 3600.0, first: bool = False
     ) -> Path:
-        """Name of a log to its age in seconds at the last rotation; `ran` seconds ago was the last
-        run.
-        """
+        """Log name to seconds since its last rotation; the last run was `ran` seconds ago."""
         lines = ["logrotate state -- version 2"]
         for name, age in entries.items():
             when = datetime.fromtimestamp(self.now - age)
@@ -129,7 +126,7 @@ class Machine:
         at = Stamp(self.boot, 30 * DAY + later, self.now + later)
         check = check_log_rotation.plan(
             check_log_rotation.options().parse_args(argv),
-            places=check_log_rotation.Places(self.root, self.root / "proc", os.geteuid()),
+            paths=HostPaths(self.root, self.root / "proc", os.geteuid()),
             clock=lambda: at,
         )
         check()

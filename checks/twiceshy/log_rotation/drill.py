@@ -64,16 +64,16 @@ def stage(box: Sandbox) -> Play:
             # Without root it cannot see who writes to a log, and there is nobody here who does.
             *(["--ignore=unseen"] if before else []),
         ],
-        fault="a comment behind `rotate 7`, where logrotate allows none; the log is flooded",
+        fault="a comment after `rotate 7`, where logrotate allows none; the log is flooded",
         break_it=break_it,
-        remedy="the comment is taken out, and logrotate has run",
+        remedy="the comment is removed, and logrotate has run",
         mend_it=mend_it,
         before=before,
     )  # fmt: skip
 
 
 def own_root() -> list[str]:
-    """What makes our files root's in the eyes of the check: logrotate ignores those of others."""
+    """What makes our files root's for the check: logrotate ignores those of others."""
     if os.geteuid() == 0:
         return []
     before = ["unshare", "--user", "--map-root-user"]

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 CODES: dict[str, tuple[str, str]] = {
     "config-error": (
-        "logrotate cannot read a line and drops its stanza, the rest of the file, or the whole run",
-        "mend the line; comments stand on lines of their own; sizes end in k, M or G",
+        "logrotate cannot read a line of its configuration",
+        "fix the line; comments stand on lines of their own; sizes end in k, M or G",
     ),
     "config-writable": (
-        "a configuration file that group or others may write is ignored as a whole",
+        "logrotate ignores a configuration file that its group or others may write",
         "read it, since its scripts run as root, then chmod 0644 FILE",
     ),
     "config-owner": (
-        "a configuration file that does not belong to root is ignored",
+        "logrotate ignores a configuration file that does not belong to root",
         "read it, since its scripts run as root, then chown root FILE",
     ),
     "config-missing": (
-        "an included file or directory is not there",
-        "create it, or drop the include",
+        "an included file or directory does not exist",
+        "create it, or remove the include",
     ),
     "config-duplicate": (
-        "a log is claimed twice: the second glob loses this log and all that follow it",
-        "claim each log once, or `ignoreduplicates` in the first stanza (3.21 and later)",
+        "two stanzas name a log: the second glob loses this log and all that follow it",
+        "name each log once, or `ignoreduplicates` in the first stanza (3.21 and later)",
     ),
     "config-taboo": (
         "the file's name is on the taboo list (.bak, .disabled, .dpkg-old ...): it is not read",
         "rename it, or remove it",
     ),
     "config-stray": (
-        "an editor's or package manager's left-over is read as configuration",
+        "a leftover of an editor or package manager is read as configuration",
         "remove it, or move it out of the directory",
     ),
     "config-leak": (
-        "a directive outside of any stanza in an included file holds for all files read later",
+        "a directive outside any stanza of an included file applies to all files read later",
         "move it into the stanza",
     ),
     "config-unclosed": ("the last } is missing; it works by accident", "add it"),
@@ -51,13 +51,13 @@ CODES: dict[str, tuple[str, str]] = {
         "run it more often: a drop-in with OnCalendar=hourly for logrotate.timer",
     ),
     "rotate-nothing": (
-        "nobody said `rotate`: the log is deleted at rotation, since the default is 0",
-        "say `rotate N`, or `rotate 0` if it is meant",
+        "there is no `rotate`: rotation deletes the log, since the default is 0",
+        "add `rotate N`, or `rotate 0` if that is intended",
     ),
     "compress-missing": (
-        "the program that compresses is not there: each run fails, and under `delaycompress` "
-        "the log is not rotated any more",
-        "install it, or another `compresscmd`",
+        "the program that compresses is missing: each run fails, "
+        "and with `delaycompress` the log is no longer rotated",
+        "install it, or set another `compresscmd`",
     ),
     "no-recursion": (
         "`**` is one level only",
@@ -77,20 +77,20 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "sharedscripts-blocked": (
         "with `sharedscripts` one missing or refused log blocks all of the stanza",
-        "mend that log, add `missingok`, or split the stanza",
+        "fix that log, add `missingok`, or split the stanza",
     ),
-    "log-symlink": ("logrotate passes over symbolic links without a word", "name the file itself"),
+    "log-symlink": ("logrotate silently skips symbolic links", "name the file itself"),
     "log-hardlink": (
-        "logs with several hard links are passed over without a word",
-        "`allowhardlink`",
+        "logrotate silently skips logs with several hard links",
+        "add `allowhardlink`",
     ),
     "destination-exists": (
-        "the dated name exists already: a second rotation on that day is refused, yet noted "
-        "as done",
-        "a finer `dateformat`, as -%Y%m%d-%s",
+        "the dated name exists already: a second rotation on that day is refused, "
+        "yet recorded as done",
+        "a finer `dateformat`, such as -%Y%m%d-%s",
     ),
     "read-only": (
-        "the directory cannot be written when logrotate runs, though it may work by hand",
+        "the directory cannot be written when logrotate runs, though a manual run may work",
         "a drop-in with ReadWritePaths= for logrotate.service, or mount it read-write",
     ),
     "su-cannot-write": (
@@ -98,64 +98,67 @@ CODES: dict[str, tuple[str, str]] = {
         "name the user and group that own the directory, or chown it",
     ),
     "overdue": (
-        "its turn came and a run has passed, but it was not rotated",
-        "logrotate -v by hand tells why",
+        "the log was due and logrotate has run, but it was not rotated",
+        "run logrotate -v as root: it says why",
     ),
     "no-proof": (
         "the state file says rotated, but no rotated file is that young: the rotation failed",
-        "logrotate -v by hand tells why",
+        "run logrotate -v as root: it says why",
     ),
     "schedule-dead": (
         "nothing will start logrotate",
         "systemctl enable --now logrotate.timer, or start cron",
     ),
     "run-old": (
-        "logrotate has not come to its end for longer than -w or -c",
-        "look at the unit or cron's mail",
+        "logrotate has not completed a run for longer than -w or -c",
+        "see the unit's journal or cron's mail",
     ),
     "run-failed": ("the last run ended with an error", "journalctl -u logrotate"),
-    "never-run": ("there is no state file: it has never run here", "start it once by hand"),
+    "never-run": ("there is no state file: it has never run here", "start it once manually"),
     "state-unusable": (
         "logrotate cannot use its state file and rotates nothing (exit status 3)",
-        "make the place",
+        "create its directory, or remove what is in its place",
     ),
     "state-locked": (
-        "another logrotate holds the state file for hours: each new one gives up",
-        "end that one",
+        "another logrotate has held the state file for hours: each new one gives up",
+        "end that process",
     ),
     "state-corrupt": (
-        "the state file is damaged; dates are lost and periods begin anew",
-        "it heals at the next run",
+        "the state file is damaged; dates are lost and periods start over",
+        "the next run repairs it",
     ),
-    "state-future": ("last rotations lie in the future: the clock was wrong", "see to the clock"),
+    "state-future": (
+        "last rotations lie in the future: the clock was wrong",
+        "check the clock",
+    ),
     "state-reborn": (
-        "the state file does not outlive a restart, so no weekly or monthly turn ever comes",
+        "the state file does not survive a reboot, so no weekly or monthly rotation becomes due",
         "keep it on a volume, or rotate by size",
     ),
-    "uncovered": ("a big log grows, and no stanza claims it", "write a stanza for it"),
+    "uncovered": ("a big log is growing, and no stanza matches it", "write a stanza for it"),
     "writer-on-rotated": (
-        "a process goes on writing to the rotated file: it was not told to reopen its log",
+        "a process goes on writing to the rotated file: nothing made it reopen its log",
         "a postrotate that makes it reopen, or `copytruncate`",
     ),
     "deleted-held": (
-        "a process holds a log that is deleted: the space is not free, and du does not show it",
+        "a process holds a deleted log open: its space is not free, and du does not show it",
         "make the process reopen its log, or restart it",
     ),
     "no-append": (
         "a process writes without O_APPEND to a log under `copytruncate`: it becomes a sparse file",
         "let it append (>> instead of >), or drop `copytruncate` and make it reopen its log",
     ),
-    "orphans": ("rotated files that no rule will ever remove", "remove them by hand"),
+    "orphans": ("rotated files that no stanza will ever remove", "remove them manually"),
     "docker-unbounded": (
-        "a container's log file has no max-size; daemon.json holds only for new containers",
+        "a container's log file has no max-size; daemon.json applies only to new containers",
         "log-opts max-size (Podman: log_size_max in containers.conf), and recreate the container",
     ),
     "journald-unbounded": (
-        "journald's limit does not bound: too large, or another machine's journal",
-        "lower it",
+        "journald's limit bounds nothing: it is too large, or the journal is another machine's",
+        "lower it, or remove that journal",
     ),
     "unseen": (
-        "a part of the picture is hidden, by our rights or by an engine that does not answer",
-        "run with sudo, mend the engine, or --ignore unseen",
+        "a part is hidden: this user lacks permissions, or an engine does not answer",
+        "run with sudo, restart the engine, or --ignore unseen",
     ),
 }

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import bisect
 import copy
-import os
+import posixpath
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import IntEnum, auto
 from typing import Protocol
 
 from twiceshy.log_rotation.logrotate import glob as shell
@@ -24,8 +26,7 @@ from twiceshy.log_rotation.logrotate import glob as shell
 Version = tuple[int, int, int]
 
 DEVELOPMENT: Version = (3, 23, 0)
-"""What the line after 3.22.0 is taken for; it already reads `minutes` and `monthly 5`.
-"""
+"""What the line after 3.22.0 is taken for; it already reads `minutes` and `monthly 5`."""
 
 RUN, FILE, STANZA, GLOB, LOG, LINE, NOTHING = "run", "file", "stanza", "glob", "log", "line", ""
 """How much an error costs: the radius of a Problem."""
@@ -81,6 +82,8 @@ class Matches:
 
 @dataclass(frozen=True)
 class Directory:
+    """A directory that logs, or their rotated copies, lie in; `error` if it cannot be used."""
+
     device: int = 0
     error: str = ""
     absent: bool = False
@@ -98,11 +101,13 @@ class World(Protocol):
     def home(self) -> str: ...
 
 
-# What the reader tells
+# What the reader yields
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class Position:
+    """A line of a configuration file; line 0 is the file as a whole."""
+
     file: str
     line: int = 0
 
@@ -116,19 +121,23 @@ class Problem:
 
     code: str
     radius: str
-    place: Place
+    position: Position
     text: str
-    """What is wrong, in words; the place is not repeated in it."""
+    """What is wrong, in words; the position is not repeated in it."""
     patterns: tuple[str, ...] = ()
     """The globs of the stanzas that are lost."""
     files: tuple[str, ...] = ()
     """The logs that these globs meet now."""
     fails: bool = True
     """Whether logrotate's exit status shows it."""
+    word: str = ""
+    """The directive, or what stands for one, if that is what is wrong."""
+    unknown_owner: str = ""
+    """The user or group that does not exist, if that is what is wrong."""
 
 
 @dataclass
-class Settings:
+class Directives:
     """The directives in force for a stanza; a fresh one holds logrotate's defaults."""
 
     criterion: str = "size"
@@ -174,14 +183,14 @@ class Settings:
     compressext: str | None = None
     mail: str | None = None
     scripts: dict[str, str] = field(default_factory=dict)
-    said: dict[str, Place] = field(default_factory=dict)
-    """Which line decided: directive to place, inherited ones included."""
+    set_at: dict[str, Position] = field(default_factory=dict)
+    """Which line decided: directive to position, inherited ones included."""
 
-    def copied(self) -> Settings:
+    def copied(self) -> Directives:
         """For a new stanza. logrotate forgets to hand down `addextension`."""
         fresh = copy.copy(self)
         fresh.scripts = dict(self.scripts)
-        fresh.said = dict(self.said)
+        fresh.set_at = dict(self.set_at)
         fresh.addextension = None
         return fresh
 
@@ -193,12 +202,12 @@ class Stanza:
     pattern: str
     """The text before the brace, raw, as logrotate prints it."""
     globs: tuple[str, ...]
-    place: Place
+    position: Position
     files: tuple[str, ...]
-    settings: Settings
+    directives: Directives
     torn: bool = False
     """It survived an error by accident, with only the directives before the error."""
-    overridden: tuple[tuple[str, Place], ...] = ()
+    overridden: tuple[tuple[str, Position], ...] = ()
     """Criteria that a later one in the same stanza put out of force."""
 
 
@@ -274,10 +283,9 @@ _SINCE: dict[str, Version] = {
     "minutes": (3, 22, 1),
 }
 _OTHER = (
-    "dateformat noolddir su create createolddir size minsize maxsize shredcycles minutes "
-    "rotate start "
-    "minage maxage errors mail nomail tabooext taboopat include olddir extension addextension "
-    "compresscmd uncompresscmd compressoptions compressext endscript"
+    "dateformat noolddir su create createolddir size minsize maxsize shredcycles minutes rotate "
+    "start minage maxage errors mail nomail tabooext taboopat include olddir extension "
+    "addextension compresscmd uncompresscmd compressoptions compressext endscript"
 )
 DIRECTIVES: tuple[str, ...] = tuple(sorted({*_FLAGS, *_PERIODS, *_SCRIPTS, *_OTHER.split()}))
 """Every word of the language, of all versions, for a guess at what a typing error meant."""
@@ -331,7 +339,7 @@ def _int(value: int) -> int:
 
 
 def _small_unsigned(text: str) -> int | None:
-    """What sscanf("%u%c") == 1 takes: a number and nothing behind it."""
+    """What sscanf("%u%c") == 1 takes: a number and nothing after it."""
     found = re.fullmatch(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)", text)
     if not found:
         return None
@@ -376,9 +384,22 @@ def split_words(text: str) -> list[str] | None:
     return words or None
 
 
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+
+
+def path_name(raw: bytes) -> str:
+    """The bytes of a path as Python names it (what os.fsdecode does)."""
+    return raw.decode(_ENCODING, _ERRORS)
+
+
+def path_bytes(path: str) -> bytes:
+    """The bytes of a path as Python names it (what os.fsencode does)."""
+    return path.encode(_ENCODING, _ERRORS)
+
+
 def _path(text: str) -> str:
     """Latin-1 as read, turned into a path as Python names it."""
-    return os.fsdecode(text.encode("latin-1"))
+    return path_name(text.encode("latin-1"))
 
 
 def _shown(text: str) -> str:
@@ -402,25 +423,25 @@ class _Fatal(Exception):
 
 
 class _Draft:
-    """A stanza while it is read, or the global settings (no pattern)."""
+    """A stanza while it is read, or the global directives (no pattern)."""
 
-    def __init__(self, settings: Settings, place: Place) -> None:
-        self.settings = settings
+    def __init__(self, directives: Directives, position: Position) -> None:
+        self.directives = directives
         self.pattern: str | None = None
         self.globs: tuple[str, ...] = ()
         self.files: list[str] = []
-        self.place = place
+        self.position = position
         self.torn = False
-        self.overridden: list[tuple[str, Place]] = []
+        self.overridden: list[tuple[str, Position]] = []
 
     def frozen(self) -> Stanza:
         pattern = "(null)" if self.pattern is None else self.pattern
         return Stanza(
             pattern,
             self.globs,
-            self.place,
+            self.position,
             tuple(self.files),
-            self.settings,
+            self.directives,
             self.torn,
             tuple(self.overridden),
         )
@@ -439,7 +460,7 @@ class _Reader:
         self.depth = 0
         self.unread = 0
         self.drop_in = False
-        self.globals = _Draft(Settings(), Place(""))
+        self.globals = _Draft(Directives(), Position(""))
 
     # Lists
 
@@ -468,13 +489,13 @@ class _Reader:
         if self.unread > _MOST_FILES:
             return found
         for include in re.finditer(r"^[ \t]*include[ \t=]+(\S+)", text, re.MULTILINE):
-            path = os.path.join(self.directory, _path(include[1]))
+            path = posixpath.join(self.directory, _path(include[1]))
             source = self.world.source(path)
             sources = [source]
             if source.kind == "directory":
                 names = self.world.names(path)
                 sources = [
-                    self.world.source(os.path.join(path, name))
+                    self.world.source(posixpath.join(path, name))
                     for name in ([] if isinstance(names, str) else sorted(names))
                     if not any(shell.matches(one, name) for one in self.taboo)
                 ]
@@ -489,14 +510,14 @@ class _Reader:
 
     def path(self, given: str, draft: _Draft) -> bool:
         """`include` and the command line: True is failure."""
-        absolute = given if given.startswith("/") else os.path.join(self.directory, given)
+        absolute = given if given.startswith("/") else posixpath.join(self.directory, given)
         source = self.world.source(absolute)
         if source.error:
             self.report(
                 Problem(
                     "config-missing",
                     FILE,
-                    Place(absolute),
+                    Position(absolute),
                     f"cannot be read: {source.error}",
                 )
             )
@@ -506,22 +527,22 @@ class _Reader:
         names = self.world.names(absolute)
         if isinstance(names, str):
             self.report(
-                Problem("config-missing", FILE, Place(absolute), f"cannot be read: {names}")
+                Problem("config-missing", FILE, Position(absolute), f"cannot be read: {names}")
             )
             return True
         period = self.version >= (3, 11, 0)
         failed = False
         wanted = []
-        for name in sorted(names, key=os.fsencode):
+        for name in sorted(names, key=path_bytes):
             why = next((one for one in self.taboo if shell.matches(one, name, period)), "")
             if why:
-                self.skipped_by_name(os.path.join(absolute, name), why)
+                self.skipped_by_name(posixpath.join(absolute, name), why)
             else:
                 wanted.append(name)
         before, self.directory = self.directory, absolute
         was_drop_in, self.drop_in = self.drop_in, True
         for name in wanted:
-            path = os.path.join(absolute, name)
+            path = posixpath.join(absolute, name)
             source = self.world.source(path)
             failed |= self.one_file(path, source, draft)
         self.directory = before
@@ -538,7 +559,7 @@ class _Reader:
                 Problem(
                     "config-taboo",
                     FILE,
-                    Place(path),
+                    Position(path),
                     f"not read: its name matches the taboo pattern {_shown(why)}",
                     tuple(_shown(head) for head in heads),
                     self.met(heads),
@@ -547,11 +568,11 @@ class _Reader:
             )
 
     def one_file(self, path: str, source: Source, draft: _Draft) -> bool:
-        backup = draft.settings.copied()
+        backup = draft.directives.copied()
         kept = len(self.logs)
         failed = self.file(path, source, draft)
         if failed:
-            draft.settings = backup
+            draft.directives = backup
             if draft is not self.globals:
                 draft.pattern = None
                 for claimed in draft.files:
@@ -563,9 +584,11 @@ class _Reader:
         return failed
 
     def file(self, path: str, source: Source, draft: _Draft) -> bool:
-        place = Place(path)
+        position = Position(path)
         if source.error:
-            self.report(Problem("config-missing", FILE, place, f"cannot be opened: {source.error}"))
+            self.report(
+                Problem("config-missing", FILE, position, f"cannot be opened: {source.error}")
+            )
             return True
         if source.kind != "file":
             return False
@@ -576,7 +599,7 @@ class _Reader:
                 Problem(
                     refused[0],
                     FILE if self.drop_in else RUN,
-                    place,
+                    position,
                     refused[1],
                     tuple(_shown(head) for head in heads),
                     self.met(heads),
@@ -587,7 +610,7 @@ class _Reader:
         if source.size > _LARGEST and self.version >= (3, 8, 5):
             self.report(
                 Problem(
-                    "config-error", FILE, place, "larger than 16 MiB: not read as configuration"
+                    "config-error", FILE, position, "larger than 16 MiB: not read as configuration"
                 )
             )
             return True
@@ -602,8 +625,8 @@ class _Reader:
             if (source.mode & 0o7533) != 0o400:
                 return (
                     "config-writable",
-                    f"ignored: its mode is {source.mode & 0o7777:04o}, and only 0644 and 0444 "
-                    f"are read",
+                    f"ignored: only modes 0644 and 0444 are read, and it is "
+                    f"{source.mode & 0o7777:04o}",
                 )
         elif source.mode & 0o022:
             return (
@@ -613,6 +636,22 @@ class _Reader:
         if source.uid != 0:
             return "config-owner", f"ignored: owned by uid {source.uid}, not by root"
         return None
+
+
+class _State(IntEnum):
+    """Where in a file the reader is, as in readConfigFile of logrotate's config.c."""
+
+    DEFAULT = auto()
+    SKIP_LINE = auto()
+    """In a comment, or in a line that is passed over."""
+    ENDED = auto()
+    """After the } of a stanza."""
+    ERROR = auto()
+    """Just after what is wrong."""
+    SKIP = auto()
+    """In the rest of a stanza with an error."""
+    SCRIPT = auto()
+    """Between postrotate, or its like, and endscript."""
 
 
 class _File:
@@ -634,12 +673,16 @@ class _File:
         self.breaks = [found.start() for found in re.finditer("\n", text)]
         self.error_at = -1
         self.error_text = ""
+        self.error_owner = ""
         self.script = ""
         self.script_at = -1
+        self.state = self.then = _State.DEFAULT
+        self.quiet = False
+        """Whether a script belongs to a stanza with an error."""
         self.taboo_leaks = False
 
-    def place(self, at: int) -> Place:
-        return Place(self.file, bisect.bisect_left(self.breaks, at) + 1)
+    def position(self, at: int) -> Position:
+        return Position(self.file, bisect.bisect_left(self.breaks, at) + 1)
 
     def char(self, at: int) -> str:
         """Beyond the end of the mapped file lie zeros, up to the page's end."""
@@ -666,8 +709,7 @@ class _File:
             bounded = self.version >= (3, 22, 0)
             while last >= 0 and self.text[last] in _SPACE and (not bounded or last >= at):
                 last -= 1
-            # `rotate \r\n`: before 3.22 the length came out as -1, and the value was the whole
-            # rest.
+            # `rotate \r\n`: before 3.22 the length came out as -1, the value as all of the rest.
             value = self.text[at : last + 1] if last + 1 >= at else self.text[at:]
         return value.split("\0", 1)[0], end - 1
 
@@ -681,20 +723,27 @@ class _File:
                 at += 1
         if at < self.length and self.text[at] == "\n":
             self.say(
-                "directive-value", LINE, start, f"{directive} has no value: ignored", fails=False
+                "directive-value",
+                LINE,
+                start,
+                f"`{directive}` has no value: ignored",
+                fails=False,
+                word=directive,
             )
             return None, start
         return self.line(at)
 
     # Errors
 
-    def say(self, code: str, radius: str, at: int, text: str, fails: bool = True) -> None:
-        self.reader.report(Problem(code, radius, self.place(at), text, fails=fails))
+    def say(
+        self, code: str, radius: str, at: int, text: str, fails: bool = True, word: str = ""
+    ) -> None:
+        self.reader.report(Problem(code, radius, self.position(at), text, fails=fails, word=word))
 
     def heads(self, begin: int, end: int) -> list[str]:
         return self.reader.heads(self.text[begin:end])
 
-    def fatal(self, at: int, text: str) -> _Fatal:
+    def fatal(self, at: int, text: str, unknown_owner: str = "") -> _Fatal:
         """The rest of the file is lost, and with it the stanza that is open."""
         lost = list(self.log.globs) if self.log is not self.default else []
         files = list(self.log.files) if self.log is not self.default else []
@@ -706,20 +755,22 @@ class _File:
             Problem(
                 "config-error",
                 whole,
-                self.place(at),
+                self.position(at),
                 text,
                 tuple(_shown(one) for one in (*lost, *rest)),
                 (*files, *self.reader.met(rest)),
+                unknown_owner=unknown_owner,
             )
         )
         return _Fatal()
 
-    def fail(self, at: int, text: str) -> None:
-        """RAISE_ERROR: the stanza is lost, or outside of one the rest of the file."""
+    def fail(self, at: int, text: str, unknown_owner: str = "") -> None:
+        """RAISE_ERROR: the stanza is lost, or outside a stanza the rest of the file."""
         if self.log is self.default:
-            raise self.fatal(at, text)
+            raise self.fatal(at, text, unknown_owner)
         self.error_at = at
         self.error_text = text
+        self.error_owner = unknown_owner
 
     def skipped(self, end: int, survives: bool) -> None:
         """A stanza with an error is over: say what it took along."""
@@ -731,10 +782,11 @@ class _File:
             Problem(
                 "config-error",
                 STANZA,
-                self.place(self.error_at),
+                self.position(self.error_at),
                 self.error_text,
                 tuple(_shown(one) for one in (() if survives else self.log.globs) + tuple(more)),
                 (*(() if survives else self.log.files), *self.reader.met(more)),
+                unknown_owner=self.error_owner,
             )
         )
 
@@ -753,106 +805,127 @@ class _File:
         return self.failed
 
     def run(self) -> None:
-        default, skip_line, ended, error, skip, script = range(6)
-        state, quiet, after = default, False, default
-        text, length = self.text, self.length
+        """One character or word after the other, each by the rules of the state that holds then."""
+        steps = {
+            _State.DEFAULT: self.in_default,
+            _State.SKIP_LINE: self.in_skipped_line,
+            _State.ENDED: self.after_brace,
+            _State.ERROR: self.in_error,
+            _State.SKIP: self.in_skipped_stanza,
+            _State.SCRIPT: self.in_script,
+        }
         at = 0
-        while at < length:
-            if state == default:
-                char = text[at]
-                if char in _BLANK:
-                    at += 1
-                    continue
-                if char == "#":
-                    state, after = skip_line, default
-                    at += 1
-                    continue
-                if char.isascii() and char.isalpha():
-                    at, outcome = self.keyword(at)
-                    if outcome == "error":
-                        state = error
-                    elif outcome == "script":
-                        state, quiet = script, False
-                    elif outcome == "skip line":
-                        state, after = skip_line, default
-                elif char in "/\"'~":
-                    at, bad = self.globs(at)
-                    if bad:
-                        state = error
-                elif char == "}":
-                    self.close(at)
-                    state = ended
-                elif char != "\n":
-                    what = f"a line may not begin with {char!r}"
-                    if at == 0 and text.startswith("\xef\xbb\xbf"):
-                        what = "the file begins with a byte order mark"
-                    elif char == "\r":
-                        what = "a Windows line end (CR LF)"
-                    if self.version >= (3, 19, 0):
-                        self.fail(at, what)
-                        state = error
-                    else:
-                        self.say("config-error", LINE, at, what, fails=False)
-                        state, after = skip_line, default
-                at += 1
-            elif state == skip_line:
-                end = text.find("\n", at)
-                at = length if end < 0 else end + 1
-                if end >= 0:
-                    state = after
-            elif state == ended:
-                if text[at] == "\n":
-                    state = default
-                elif text[at] not in _BLANK:
-                    self.say("config-trailing", LINE, at, "text after } is ignored", fails=False)
-                    state, after = skip_line, default
-                at += 1
-            elif state == error:
-                # This step eats one character, whatever it is: a } there does not end the stanza.
-                self.failed |= self.version >= (3, 15, 0)
-                state = skip
-                at += 1
-            elif state == script:
-                word, at = self.word(at)
-                if word == "endscript":
-                    if not quiet:
-                        begin = text.rfind("\n", 0, at - 9) + 1
-                        self.log.settings.scripts[self.script] = text[self.script_at : begin]
-                        self.script_at = -1
-                    state = skip if quiet else default
-                elif self.char(at) != "\n":
-                    state, after = skip_line, script
-                at += 1
-            else:
-                if text[at] == "}":
-                    self.skipped(at, survives=False)
-                    self.reader.drop_last()
-                    self.log = self.default
-                    state = default
-                else:
-                    word, at = self.word(at)
-                    if word in _SCRIPTS and self.knows(word):
-                        state, quiet = script, True
-                    elif self.char(at) != "\n":
-                        state, after = skip_line, skip
-                at += 1
+        while at < self.length:
+            at = steps[self.state](at)
+        self.end()
+
+    def skip_line(self, then: _State) -> None:
+        """Pass over the rest of the line, and go on as `then`."""
+        self.state, self.then = _State.SKIP_LINE, then
+
+    def in_default(self, at: int) -> int:
+        char = self.text[at]
+        if char in _BLANK:
+            return at + 1
+        if char == "#":
+            self.skip_line(_State.DEFAULT)
+        elif char.isascii() and char.isalpha():
+            at, outcome = self.keyword(at)
+            if outcome == "error":
+                self.state = _State.ERROR
+            elif outcome == "script":
+                self.state, self.quiet = _State.SCRIPT, False
+            elif outcome == "skip line":
+                self.skip_line(_State.DEFAULT)
+        elif char in "/\"'~":
+            at, bad = self.globs(at)
+            if bad:
+                self.state = _State.ERROR
+        elif char == "}":
+            self.close(at)
+            self.state = _State.ENDED
+        elif char != "\n":
+            self.strange(at, char)
+        return at + 1
+
+    def strange(self, at: int, char: str) -> None:
+        """A line that begins with what neither a directive nor a log begins with."""
+        what = f"a line may not begin with {char!r}"
+        if at == 0 and self.text.startswith("\xef\xbb\xbf"):
+            what = "the file begins with a byte order mark"
+        elif char == "\r":
+            what = "a Windows line end (CR LF)"
+        if self.version >= (3, 19, 0):
+            self.fail(at, what)
+            self.state = _State.ERROR
+        else:
+            self.say("config-error", LINE, at, what, fails=False)
+            self.skip_line(_State.DEFAULT)
+
+    def in_skipped_line(self, at: int) -> int:
+        end = self.text.find("\n", at)
+        if end < 0:
+            return self.length
+        self.state = self.then
+        return end + 1
+
+    def after_brace(self, at: int) -> int:
+        if self.text[at] == "\n":
+            self.state = _State.DEFAULT
+        elif self.text[at] not in _BLANK:
+            self.say("config-trailing", LINE, at, "text after } is ignored", fails=False)
+            self.skip_line(_State.DEFAULT)
+        return at + 1
+
+    def in_error(self, at: int) -> int:
+        """This step eats one character, whatever it is: a } there does not end the stanza."""
+        self.failed |= self.version >= (3, 15, 0)
+        self.state = _State.SKIP
+        return at + 1
+
+    def in_script(self, at: int) -> int:
+        word, at = self.word(at)
+        if word == "endscript":
+            if not self.quiet:
+                begin = self.text.rfind("\n", 0, at - 9) + 1
+                self.log.directives.scripts[self.script] = self.text[self.script_at : begin]
+                self.script_at = -1
+            self.state = _State.SKIP if self.quiet else _State.DEFAULT
+        elif self.char(at) != "\n":
+            self.skip_line(_State.SCRIPT)
+        return at + 1
+
+    def in_skipped_stanza(self, at: int) -> int:
+        if self.text[at] == "}":
+            self.skipped(at, survives=False)
+            self.reader.drop_last()
+            self.log = self.default
+            self.state = _State.DEFAULT
+            return at + 1
+        word, at = self.word(at)
+        if word in _SCRIPTS and self.knows(word):
+            self.state, self.quiet = _State.SCRIPT, True
+        elif self.char(at) != "\n":
+            self.skip_line(_State.SKIP)
+        return at + 1
+
+    def end(self) -> None:
+        """What the end of the file makes of a script, an error or a stanza that is still open."""
         if self.script_at >= 0:
             raise self.fatal(self.script_at, f"{self.script} without endscript")
-        if (
-            state in (error, skip)
-            or (state == skip_line and after == skip)
-            or quiet_script(state, after, quiet, script, skip_line)
-        ):
+        state = self.then if self.state is _State.SKIP_LINE else self.state
+        in_quiet_script = state is _State.SCRIPT and self.quiet
+        if state in (_State.ERROR, _State.SKIP) or in_quiet_script:
             # No } ends the error: the half-read stanza stays in force.
             self.log.torn = True
-            self.skipped(length, survives=True)
+            self.skipped(self.length, survives=True)
         elif self.log is not self.default:
             self.reader.report(
                 Problem(
                     "config-unclosed",
                     NOTHING,
-                    self.log.place,
-                    "the last } of the file is missing; logrotate lets it pass",
+                    self.log.position,
+                    "the last } of the file is missing, which logrotate tolerates",
                     tuple(_shown(one) for one in self.log.globs),
                     fails=False,
                 )
@@ -867,10 +940,10 @@ class _File:
         start = at
         self.in_config = False
         if self.log is not self.default:
-            self.fail(at, f"a log name inside a stanza: the }} of {self.log.place} is missing")
+            self.fail(at, f"a log name inside a stanza: the }} of {self.log.position} is missing")
             return at, True
-        self.log = _Draft(self.default.settings.copied(), self.place(start))
-        # Kept apart from `said`: an inherited line may be what the stanza gets wrong.
+        self.log = _Draft(self.default.directives.copied(), self.position(start))
+        # Kept apart from `set_at`: an inherited line may be what the stanza gets wrong.
         self.reader.logs.append(self.log)
         raw, at = self.glob_text(at)
         self.in_config = True
@@ -891,14 +964,14 @@ class _File:
             if met.absent and self.version < (3, 15, 1):
                 met = Matches((), "No such file or directory")
             if met.error:
-                if self.log.settings.missingok:
+                if self.log.directives.missingok:
                     continue
                 self.glob_error = f"{_shown(word)}: {met.error}"
                 continue
             for number, path in enumerate(met.paths):
                 add = True
                 for rival in claims.get(path, ()):
-                    if rival.settings.ignoreduplicates:
+                    if rival.directives.ignoreduplicates:
                         add = False
                     else:
                         self.duplicate(start, word, met.paths[number:], rival)
@@ -918,8 +991,8 @@ class _File:
             Problem(
                 "config-duplicate",
                 GLOB if shell.has_magic(word) else LOG,
-                self.place(at),
-                f"{paths[0]} is already claimed at {rival.place}",
+                self.position(at),
+                f"{paths[0]} already belongs to the stanza at {rival.position}",
                 (_shown(word),),
                 tuple(paths),
             )
@@ -952,42 +1025,42 @@ class _File:
 
     def close(self, at: int) -> None:
         if self.log is self.default:
-            raise self.fatal(at, "a } that closes nothing")
+            raise self.fatal(at, "a } without a stanza to close")
         if not self.in_config:
             raise self.fatal(at, "} without a { before it")
         self.in_config = False
-        settings = self.log.settings
+        directives = self.log.directives
         if self.glob_error:
             error, self.glob_error = self.glob_error, ""
-            if not settings.missingok:
+            if not directives.missingok:
                 raise self.fatal(at, f"the directory of {error}")
-        if settings.olddir:
+        if directives.olddir:
             self.check_olddir(at)
         self.criterion_set = False
         self.log = self.default
 
     def check_olddir(self, at: int) -> None:
-        settings = self.log.settings
-        assert settings.olddir is not None
-        olddir = _path(settings.olddir)
+        directives = self.log.directives
+        assert directives.olddir is not None
+        olddir = _path(directives.olddir)
         seen: set[str] = set()
         for path in self.log.files:
-            parent = os.path.dirname(path.rstrip("/")) or "/"
+            parent = posixpath.dirname(path.rstrip("/")) or "/"
             if parent in seen:
                 continue
             seen.add(parent)
             here = self.world.directory(parent)
             if here.error:
-                if not settings.missingok:
+                if not directives.missingok:
                     raise self.fatal(at, f"the log's directory {parent}: {here.error}")
                 continue
-            there = os.path.join(parent, olddir)
+            there = posixpath.join(parent, olddir)
             target = self.world.directory(there)
             if target.error:
-                if target.absent and settings.createolddir:
+                if target.absent and directives.createolddir:
                     continue
                 raise self.fatal(at, f"olddir {there}: {target.error}")
-            copies = settings.copytruncate or settings.copy or settings.renamecopy
+            copies = directives.copytruncate or directives.copy or directives.renamecopy
             if target.device != here.device and not copies:
                 raise self.fatal(at, f"olddir {there} is on another file system than {path}")
 
@@ -1000,24 +1073,24 @@ class _File:
         if stuck and (at < self.length or self.version < (3, 22, 0)):
             self.fail(begin, f"{word!r} is followed by {following!r} instead of white space")
             return at, "error"
-        settings = self.log.settings
-        place = self.place(begin)
+        directives = self.log.directives
+        position = self.position(begin)
         if not self.knows(word):
             return self.unknown(word, begin, at)
         if word in _FLAGS:
             for name, on in _FLAGS[word]:
-                setattr(settings, name, on)
-                settings.said[name] = place
-            self.leak(word, place)
+                setattr(directives, name, on)
+                directives.set_at[name] = position
+            self.leak(word, position)
             return at, ""
         if word in _SCRIPTS:
-            settings.scripts.pop(word, None)
-            settings.said[word] = place
+            directives.scripts.pop(word, None)
+            directives.set_at[word] = position
             self.script, self.script_at = word, at
-            self.leak(word, place)
+            self.leak(word, position)
             return at, "script"
         if word in _PERIODS and not self.takes_day(word):
-            self.criterion(word, place)
+            self.criterion(word, position)
             return at, ""
         if self.takes_day(word):
             return self.day(word, begin, at)
@@ -1025,23 +1098,23 @@ class _File:
         if handler is None:
             return self.unknown(word, begin, at)
         if word not in ("include", "tabooext", "taboopat"):
-            self.leak(word, place)
+            self.leak(word, position)
         at, outcome = handler(word, begin, at)
         if not outcome:
-            settings.said[word] = place
+            directives.set_at[word] = position
         return at, "" if outcome == "ignored" else outcome
 
-    def leak(self, word: str, place: Place) -> None:
-        """A directive outside of any stanza of a drop-in holds for all files read after it."""
+    def leak(self, word: str, position: Position) -> None:
+        """A directive outside any stanza of a drop-in applies to all files read after it."""
         if self.reader.drop_in and self.log is self.reader.globals:
             self.reader.report(
                 Problem(
                     "config-leak",
                     NOTHING,
-                    place,
-                    f"`{word}` outside of a stanza also holds for every file that is read "
-                    f"after this one",
+                    position,
+                    f"`{word}` outside a stanza also applies to every file read after this one",
                     fails=False,
+                    word=word,
                 )
             )
 
@@ -1055,41 +1128,42 @@ class _File:
             "directive-unknown",
             LINE,
             begin,
-            f"{_shown(word)!r} is no directive of logrotate "
+            f"{_shown(word)!r} is not a directive of logrotate "
             f"{'.'.join(map(str, self.version))}: the line is ignored",
             fails=False,
+            word=_shown(word),
         )
         return at, "" if self.char(at) == "\n" else "skip line"
 
-    def criterion(self, word: str, place: Place) -> None:
-        settings = self.log.settings
-        if self.criterion_set and settings.criterion != word and self.log is not self.default:
-            self.log.overridden.append((settings.criterion, settings.said["criterion"]))
-        settings.criterion = word
-        settings.said["criterion"] = place
+    def criterion(self, word: str, position: Position) -> None:
+        directives = self.log.directives
+        if self.criterion_set and directives.criterion != word and self.log is not self.default:
+            self.log.overridden.append((directives.criterion, directives.set_at["criterion"]))
+        directives.criterion = word
+        directives.set_at["criterion"] = position
         if word == "daily":
-            settings.threshold = 1
+            directives.threshold = 1
         self.criterion_set = True
-        self.leak(word, place)
+        self.leak(word, position)
 
     def day(self, word: str, begin: int, at: int) -> tuple[int, str]:
-        place = self.place(begin)
-        self.criterion(word, place)
+        position = self.position(begin)
+        self.criterion(word, position)
         value, at = self.line(at)
         number = 0 if not value else _small_unsigned(value)
         highest = 7 if word == "weekly" else 31
         if number is None or number > highest:
             raise self.fatal(begin, f"`{word} {_shown((value or '').strip())}`: not a day")
         if word == "weekly":
-            self.log.settings.weekday = number
+            self.log.directives.weekday = number
         else:
-            self.log.settings.monthday = number
+            self.log.directives.monthday = number
         return at, ""
 
     def integer(
         self, name: str, word: str, begin: int, at: int, unsigned: bool, lowest: int
     ) -> tuple[int, int | None]:
-        """A whole number; None: it is an error, which has been told."""
+        """A whole number; None: it is an error, which has been reported."""
         value, at = self.value(at, word)
         if value is None:
             if self.version >= (3, 18, 1):
@@ -1099,7 +1173,7 @@ class _File:
         number = _int(number)
         if name:
             # Set even when it is an error: a stanza that nothing ends keeps it.
-            setattr(self.log.settings, name, number)
+            setattr(self.log.directives, name, number)
         if rest or number < lowest:
             self.fail(begin, f"`{word} {_shown(value)}`: not a number{_comment(value)}")
             return at, None
@@ -1154,10 +1228,10 @@ class _File:
             self.fail(begin, f"`{word} {_shown(value)}`: not a size{_comment(value)}")
             return at, "error"
         if word == "size":
-            self.criterion("size", self.place(begin))
-            self.log.settings.threshold = number
+            self.criterion("size", self.position(begin))
+            self.log.directives.threshold = number
         else:
-            setattr(self.log.settings, word, number)
+            setattr(self.log.directives, word, number)
         return at, ""
 
     do_minsize = do_size
@@ -1172,8 +1246,8 @@ class _File:
         if rest or not number:
             self.fail(begin, f"`minutes {_shown(value)}`: not a number{_comment(value)}")
             return at, "error"
-        self.criterion("minutes", self.place(begin))
-        self.log.settings.minutes = number
+        self.criterion("minutes", self.position(begin))
+        self.log.directives.minutes = number
         return at, ""
 
     def do_errors(self, word: str, begin: int, at: int) -> tuple[int, str]:
@@ -1181,24 +1255,24 @@ class _File:
 
     def do_dateformat(self, word: str, begin: int, at: int) -> tuple[int, str]:
         value, at = self.value(at, word) if self.version >= (3, 18, 1) else self.line(at)
-        self.log.settings.dateformat = value
+        self.log.directives.dateformat = value
         return at, ""
 
     def do_noolddir(self, word: str, begin: int, at: int) -> tuple[int, str]:
-        self.log.settings.olddir = None
+        self.log.directives.olddir = None
         return at, ""
 
     def do_nomail(self, word: str, begin: int, at: int) -> tuple[int, str]:
-        self.log.settings.mail = None
+        self.log.directives.mail = None
         return at, ""
 
     def do_mail(self, word: str, begin: int, at: int) -> tuple[int, str]:
-        self.log.settings.mail = None
+        self.log.directives.mail = None
         value, at = self.value(at, word)
         if value is None or not re.fullmatch(r"[!-~]*", value):
             self.fail(begin, f"`mail {_shown(value or '')}`: not an address{_comment(value or '')}")
             return at, "error"
-        self.log.settings.mail = value
+        self.log.directives.mail = value
         return at, ""
 
     def printable(self, word: str, begin: int, at: int) -> tuple[int, str | None]:
@@ -1213,25 +1287,25 @@ class _File:
         return at, value
 
     def do_olddir(self, word: str, begin: int, at: int) -> tuple[int, str]:
-        self.log.settings.olddir = None
+        self.log.directives.olddir = None
         at, value = self.printable(word, begin, at)
         if value is None:
             return at, "error"
         if value.startswith("~/") and self.version >= (3, 21, 0):
             value = self.world.home() + "/" + value[2:]
-        self.log.settings.olddir = value
+        self.log.directives.olddir = value
         return at, ""
 
     def do_compresscmd(self, word: str, begin: int, at: int) -> tuple[int, str]:
         at, value = self.printable(word, begin, at)
         if value is None:
             return at, "error"
-        self.log.settings.compresscmd = value
+        self.log.directives.compresscmd = value
         name = value.rstrip("/").rpartition("/")[2]
         if name == "zip" and self.version >= (3, 11, 0):
-            self.log.settings.compressext = ".zip" if self.version >= (3, 22, 0) else "zip"
+            self.log.directives.compressext = ".zip" if self.version >= (3, 22, 0) else "zip"
         elif name in _EXTENSIONS and self.version >= (3, 11, 0):
-            self.log.settings.compressext = _EXTENSIONS[name]
+            self.log.directives.compressext = _EXTENSIONS[name]
         return at, ""
 
     def do_uncompresscmd(self, word: str, begin: int, at: int) -> tuple[int, str]:
@@ -1241,9 +1315,9 @@ class _File:
     def do_compressext(self, word: str, begin: int, at: int) -> tuple[int, str]:
         at, value = self.printable(word, begin, at)
         if value is None:
-            self.log.settings.compressext = None
+            self.log.directives.compressext = None
             return at, "error"
-        self.log.settings.compressext = value
+        self.log.directives.compressext = value
         return at, ""
 
     def do_compressoptions(self, word: str, begin: int, at: int) -> tuple[int, str]:
@@ -1260,7 +1334,7 @@ class _File:
                 return at, "ignored"
             self.fail(begin, f"`{word}` without a value")
             return at, "error"
-        setattr(self.log.settings, word, value)
+        setattr(self.log.directives, word, value)
         return at, ""
 
     do_addextension = do_extension
@@ -1285,7 +1359,7 @@ class _File:
             value = value[found.end() :]
             value = (value[1:] if value.startswith(",") else value).lstrip(_SPACE)
         if self.reader.drop_in:
-            self.leak(word, self.place(begin))
+            self.leak(word, self.position(begin))
         return at, ""
 
     do_taboopat = do_tabooext
@@ -1312,7 +1386,7 @@ class _File:
                 # The line to mend is this one.
                 self.reader.problems[known] = replace(
                     news[0],
-                    place=self.place(begin),
+                    position=self.position(begin),
                     text=f"include {_shown(value)}: {news[0].text}",
                 )
         return at, ""
@@ -1321,45 +1395,45 @@ class _File:
 
     def do_su(self, word: str, begin: int, at: int) -> tuple[int, str]:
         value, at = self.line(at)
-        settings = self.log.settings
+        directives = self.log.directives
         owner = self.owner(word, value or "", begin)
         if owner is None:
             return at, "error"
         _, uid, gid = owner
-        settings.su_uid = settings.su_uid if uid is None else uid
-        settings.su_gid = settings.su_gid if gid is None else gid
-        if settings.su_uid is None or settings.su_gid is None:
-            missing = "user" if settings.su_uid is None else "group"
+        directives.su_uid = directives.su_uid if uid is None else uid
+        directives.su_gid = directives.su_gid if gid is None else gid
+        if directives.su_uid is None or directives.su_gid is None:
+            missing = "user" if directives.su_uid is None else "group"
             self.fail(begin, f"`su` without a {missing}")
             return at, "error"
-        settings.su = True
-        settings.su_user = _shown(" ".join((value or "").split()))
+        directives.su = True
+        directives.su_user = _shown(" ".join((value or "").split()))
         return at, ""
 
     def do_create(self, word: str, begin: int, at: int) -> tuple[int, str]:
         value, at = self.line(at)
-        settings = self.log.settings
+        directives = self.log.directives
         owner = self.owner(word, value or "", begin)
         if owner is None:
             return at, "error"
         mode, uid, gid = owner
-        settings.create_mode = settings.create_mode if mode is None else mode
-        settings.create_uid = settings.create_uid if uid is None else uid
-        settings.create_gid = settings.create_gid if gid is None else gid
-        settings.create = True
+        directives.create_mode = directives.create_mode if mode is None else mode
+        directives.create_uid = directives.create_uid if uid is None else uid
+        directives.create_gid = directives.create_gid if gid is None else gid
+        directives.create = True
         return at, ""
 
     def do_createolddir(self, word: str, begin: int, at: int) -> tuple[int, str]:
         value, at = self.line(at)
         if self.owner(word, value or "", begin) is None:
             return at, "error"
-        self.log.settings.createolddir = True
+        self.log.directives.createolddir = True
         return at, ""
 
     def owner(
         self, word: str, value: str, begin: int
     ) -> tuple[int | None, int | None, int | None] | None:
-        """Mode, uid and gid of `create 0640 root adm`; None: an error, told."""
+        """Mode, uid and gid of `create 0640 root adm`; None: an error, which has been reported."""
         parts = (self.words_quoted if self.version >= (3, 22, 0) else self.words_scanned)(
             word, value
         )
@@ -1369,17 +1443,17 @@ class _File:
         mode, user, group = parts
         uid = gid = None
         if group and self.version >= (3, 22, 0) and self.group(group) is None:
-            self.fail(begin, f"unknown group {_shown(group)!r}")
+            self.fail(begin, f"unknown group {_shown(group)!r}", _shown(group))
             return None
         if user:
             uid = self.user(user)
             if uid is None:
-                self.fail(begin, f"unknown user {_shown(user)!r}")
+                self.fail(begin, f"unknown user {_shown(user)!r}", _shown(user))
                 return None
         if group:
             gid = self.group(group)
             if gid is None:
-                self.fail(begin, f"unknown group {_shown(group)!r}")
+                self.fail(begin, f"unknown group {_shown(group)!r}", _shown(group))
                 return None
         return mode, uid, gid
 
@@ -1458,14 +1532,9 @@ class _File:
         return number if forced or known(f"#{number}") is not None else None
 
 
-def quiet_script(state: int, after: int, quiet: bool, script: int, skip_line: int) -> bool:
-    """Whether the end of the file came inside a script of a stanza with an error."""
-    return quiet and (state == script or (state == skip_line and after == script))
-
-
 def _comment(value: str) -> str:
-    """The commonest cause, said where it fits."""
-    return " (logrotate takes no comment behind a value)" if "#" in value else ""
+    """The commonest cause, added where it fits."""
+    return " (logrotate allows no comment after a value)" if "#" in value else ""
 
 
 def read(path: str, world: World, at: Version) -> Reading:

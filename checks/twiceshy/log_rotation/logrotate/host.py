@@ -1,7 +1,7 @@
 """This host, as logrotate sees it: files, users, mounts, its program and its state file.
 
-Everything is asked and nothing changed. What only our rights hide is noted in `Host.unseen`, since
-logrotate runs as root.
+Everything is asked and nothing changed. What only missing permissions hide is noted in
+`Host.hidden`, since logrotate runs as root.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from twiceshy.kit import subprocesses
@@ -25,11 +25,12 @@ from twiceshy.kit.plugin import CheckError
 from twiceshy.kit.verdict import safe
 from twiceshy.log_rotation.logrotate import glob as shell
 from twiceshy.log_rotation.logrotate import grammar, state
-from twiceshy.log_rotation.logrotate import plan as turn
+from twiceshy.log_rotation.logrotate.forecast import Log, Parent
+from twiceshy.log_rotation.records import Hidden, StateFile
 
 
 @dataclass(frozen=True)
-class Places:
+class HostPaths:
     """Where this host keeps things; a test has a host of its own."""
 
     root: Path = Path("/")
@@ -39,6 +40,7 @@ class Places:
     """Who is root there."""
 
     def at(self, path: str) -> Path:
+        """Where an absolute path of that host lies here."""
         return self.root / path.lstrip("/")
 
 
@@ -57,8 +59,8 @@ class Host:
     """This machine's files and users, asked and never changed: grammar.World in earnest."""
 
     def __init__(self, home: str = "/root", root_uid: int = 0) -> None:
-        self.unseen: dict[str, str] = {}
-        """What our rights did not let us see: path to what was wanted of it."""
+        self.hidden: dict[str, Hidden] = {}
+        """What this user may not see: path to what was wanted of it."""
         self._home = home
         self._listed: dict[str, list[tuple[str, bool]] | OSError] = {}
         self._absent = False
@@ -66,16 +68,18 @@ class Host:
         self._root = os.geteuid() == root_uid
 
     def home(self) -> str:
+        """What ~ stands for in a configuration that root reads."""
         return self._home
 
-    def denied(self, path: str, wanted: str) -> bool:
+    def denied(self, path: str, wanted: Hidden) -> bool:
         """Whether a refusal is ours alone, since logrotate runs as root; it is noted then."""
         if self._root:
             return False
-        self.unseen[path] = wanted
+        self.hidden[path] = wanted
         return True
 
     def source(self, path: str) -> grammar.Source:
+        """A path that may hold configuration; one that only permissions hide is "other"."""
         try:
             seen = os.stat(path)
             mode = seen.st_mode
@@ -91,17 +95,18 @@ class Host:
             owner = 0 if seen.st_uid == self._root_uid else seen.st_uid
             return grammar.Source("file", "", stat.S_IMODE(mode), owner, seen.st_size, text)
         except PermissionError as error:
-            if self.denied(path, "configuration"):
+            if self.denied(path, Hidden.CONFIGURATION):
                 return grammar.Source("other")
             return grammar.Source("", os.strerror(error.errno or 0))
         except OSError as error:
             return grammar.Source("", os.strerror(error.errno or 0))
 
     def names(self, path: str) -> Sequence[str] | str:
+        """The names in a directory, or why they cannot be listed."""
         try:
             return os.listdir(path)
         except PermissionError as error:
-            return () if self.denied(path, "configuration") else str(error.strerror)
+            return () if self.denied(path, Hidden.CONFIGURATION) else str(error.strerror)
         except OSError as error:
             return str(error.strerror)
 
@@ -120,6 +125,7 @@ class Host:
         return known
 
     def matches(self, pattern: str) -> grammar.Matches:
+        """What glob(3) yields, less the directories."""
         given = pattern
         if pattern.startswith("~"):
             head, slash, tail = pattern.partition("/")
@@ -142,6 +148,7 @@ class Host:
         )
 
     def is_directory(self, path: str) -> bool:
+        """By lstat: a link to a directory is none."""
         try:
             return stat.S_ISDIR(os.lstat(path).st_mode)
         except (OSError, ValueError):
@@ -168,12 +175,12 @@ class Host:
             if names.errno in (errno.ENOENT, errno.ENOTDIR):
                 self._absent |= names.errno == errno.ENOENT
                 return ""
-            if names.errno == errno.EACCES and self.denied(literal, "logs"):
+            if names.errno == errno.EACCES and self.denied(literal, Hidden.LOGS):
                 return ""
             return os.strerror(names.errno or 0)
         fits = shell.compiled(parts[at]).fullmatch
         last = at == len(parts) - 1
-        # A hundred stanzas in one directory would each look at all of its names.
+        # A hundred stanzas in one directory would each go through all of its names.
         head = shell.literal_head(parts[at])
         begin = bisect.bisect_left(names, (head,))
         end = bisect.bisect_left(names, (head + chr(sys.maxunicode),))
@@ -188,10 +195,11 @@ class Host:
         return ""
 
     def directory(self, path: str) -> grammar.Directory:
+        """The directory that a log or an olddir lies in."""
         try:
             return grammar.Directory(os.stat(path).st_dev)
         except PermissionError as error:
-            if self.denied(path, "logs"):
+            if self.denied(path, Hidden.LOGS):
                 return grammar.Directory(0)
             return grammar.Directory(0, str(error.strerror))
         except (OSError, ValueError) as error:
@@ -202,6 +210,7 @@ class Host:
             )
 
     def uid(self, name: str) -> int | None:
+        """The uid of a user, or of "#NUMBER" if a user has that; None if there is none."""
         try:
             if name.startswith("#"):
                 return pwd.getpwuid(int(name[1:])).pw_uid
@@ -210,6 +219,7 @@ class Host:
             return None
 
     def gid(self, name: str) -> int | None:
+        """The gid of a group, or of "#NUMBER" if a group has that; None if there is none."""
         try:
             if name.startswith("#"):
                 return grp.getgrgid(int(name[1:])).gr_gid
@@ -217,20 +227,18 @@ class Host:
         except (KeyError, ValueError, OverflowError):
             return None
 
-    def log(self, path: str) -> turn.Log | None:
-        """A log by lstat; None if only our rights hide it."""
+    def log(self, path: str) -> Log | None:
+        """A log by lstat; None if only missing permissions hide it."""
         try:
             seen = os.lstat(path)
         except PermissionError as error:
-            if self.denied(path, "logs"):
+            if self.denied(path, Hidden.LOGS):
                 return None
-            return turn.Log(error=str(error.strerror))
+            return Log(error=str(error.strerror))
         except (OSError, ValueError) as error:
             gone = isinstance(error, (FileNotFoundError, ValueError))
-            return turn.Log(
-                error=os.strerror(getattr(error, "errno", 0) or errno.ENOENT), absent=gone
-            )
-        return turn.Log(
+            return Log(error=os.strerror(getattr(error, "errno", 0) or errno.ENOENT), absent=gone)
+        return Log(
             _KINDS.get(stat.S_IFMT(seen.st_mode), "other"),
             seen.st_size,
             seen.st_nlink,
@@ -240,18 +248,18 @@ class Host:
             seen.st_blocks * 512,
         )
 
-    def parent(self, path: str) -> turn.Parent | None:
-        """The directory of a log; None if only our rights hide it."""
+    def parent(self, path: str) -> Parent | None:
+        """The directory of a log; None if only missing permissions hide it."""
         try:
             seen = os.stat(path)
         except PermissionError as error:
-            if self.denied(path, "logs"):
+            if self.denied(path, Hidden.LOGS):
                 return None
-            return turn.Parent(error=str(error.strerror))
+            return Parent(error=str(error.strerror))
         except (OSError, ValueError) as error:
             gone = isinstance(error, (FileNotFoundError, ValueError))
-            return turn.Parent(error=getattr(error, "strerror", "") or str(error), absent=gone)
-        return turn.Parent(
+            return Parent(error=getattr(error, "strerror", "") or str(error), absent=gone)
+        return Parent(
             stat.S_IMODE(seen.st_mode),
             seen.st_uid,
             seen.st_gid,
@@ -271,7 +279,7 @@ class Host:
         names = self.listed(path)
         if isinstance(names, OSError):
             if names.errno == errno.EACCES:
-                self.denied(path, "logs")
+                self.denied(path, Hidden.LOGS)
             return []
         return [name for name, directory in names if not directory]
 
@@ -280,56 +288,36 @@ SYSTEM_PATH = ":/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin"
 _KINDS = {stat.S_IFREG: "file", stat.S_IFLNK: "symlink", stat.S_IFDIR: "directory"}
 
 
-@dataclass(frozen=True)
-class StateFile:
-    """logrotate's memory, as found."""
-
-    path: str = ""
-    known: state.State = field(default_factory=state.State)
-    written: float | None = None
-    """mtime: the end of the last run that came to its end."""
-    readable: bool = True
-    trouble: str = ""
-    """Why logrotate cannot use it: exit status 3, nothing is rotated."""
-    locked_by: int = 0
-    """The process that holds its lock."""
-    locked_for: float = 0.0
-
-
 def state_file(candidates: Sequence[str], proc: Path, host: Host, epoch: float) -> StateFile:
     """The first state file that exists, or else the first place where one would be."""
     for path in candidates:
         try:
             seen = os.stat(path)
         except PermissionError:
-            host.denied(path, "state file")
+            host.denied(path, Hidden.STATE_FILE)
             return StateFile(path, readable=False)
         except OSError:
             continue
         if stat.S_ISDIR(seen.st_mode):
-            return StateFile(path, trouble="it is a directory")
+            return StateFile(path, obstacle="it is a directory")
         if not stat.S_ISREG(seen.st_mode):
-            return StateFile(
-                path, written=None, trouble="" if path == "/dev/null" else "not a regular file"
-            )
-        known, readable = state.State(), True
+            return StateFile(path, obstacle="" if path == "/dev/null" else "not a regular file")
+        content, readable = state.StateContent(), True
         try:
             with open(path, "rb") as file:
-                known = state.parse(file.read(64 << 20))
+                content = state.parse(file.read(64 << 20))
         except PermissionError:
             readable = False
-            host.denied(path, "state file")
+            host.denied(path, Hidden.STATE_FILE)
         except OSError as error:
-            return StateFile(path, trouble=str(error.strerror), written=seen.st_mtime)
+            return StateFile(path, obstacle=str(error.strerror), written=seen.st_mtime)
         holder = _locked_by(proc, seen)
         held = process_age(proc, holder, epoch) if holder > 0 else 0.0
-        return StateFile(path, known, seen.st_mtime, readable, "", holder, held)
+        return StateFile(path, content, seen.st_mtime, readable, "", holder, held)
     path = candidates[0]
     folder = os.path.dirname(path)
-    trouble = ""
-    if not os.path.isdir(folder):
-        trouble = f"its directory {folder} does not exist"
-    return StateFile(path, trouble=trouble)
+    missing = "" if os.path.isdir(folder) else f"its directory {folder} does not exist"
+    return StateFile(path, obstacle=missing)
 
 
 @functools.cache
@@ -353,7 +341,7 @@ def group_name(gid: int) -> str:
 def process_age(proc: Path, pid: int, epoch: float) -> float:
     """Seconds since a process began; 0 if it is gone.
 
-    The times of /proc/PID itself are those of the first look at it.
+    The times of /proc/PID itself are those of the first access to it.
     """
     booted = re.search(r"^btime (\d+)", text_of(proc / "stat"), re.MULTILINE)
     # The command's name, in brackets, may hold anything.
@@ -400,10 +388,6 @@ def on_read_only(path: str, mounts: Sequence[str]) -> bool:
     return closed
 
 
-GZIP = "/bin/gzip"
-"""What `compress` starts unless `compresscmd` names another program."""
-
-
 def missing_programs(names: Iterable[str]) -> frozenset[str]:
     """Those that logrotate would not find either; it looks for a bare name along $PATH."""
     path = os.environ.get("PATH", "") + SYSTEM_PATH
@@ -417,14 +401,14 @@ def installed() -> tuple[grammar.Version, str]:
         ran = subprocesses.run(["logrotate", "--version"], timeout=5, env={"PATH": path})
     except (FileNotFoundError, PermissionError) as error:
         raise CheckError(
-            "logrotate is not installed; to judge its configuration all the same give "
-            "--logrotate-version"
+            "logrotate is not installed; "
+            "to judge its configuration nevertheless, give --logrotate-version"
         ) from error
     except subprocesses.NoAnswer as error:
         raise CheckError(str(error)) from error
-    said = ran.stdout + ran.stderr
+    output = ran.stdout + ran.stderr
     try:
-        found = re.search(r"Default state file path:\s*(\S+)", said)
-        return grammar.version(said), found[1] if found else ""
+        found = re.search(r"Default state file path:\s*(\S+)", output)
+        return grammar.version(output), found[1] if found else ""
     except ValueError as error:
-        raise CheckError(f"`logrotate --version` says no version: {safe(said)}") from error
+        raise CheckError(f"`logrotate --version` prints no version: {safe(output)}") from error

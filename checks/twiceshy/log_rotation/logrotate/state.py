@@ -6,13 +6,12 @@ that is seen for the first time gets the current hour.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from twiceshy.log_rotation.logrotate.grammar import split_words
+from twiceshy.log_rotation.logrotate.grammar import path_name, split_words
 
 _TOPS = (b"logrotate state -- version 1\n", b"logrotate state -- version 2\n")
 _QUICK = re.compile(rb'"([^"\\\n]+)" (\d+)-(\d+)-(\d+)(?:-(\d+):(\d+):(\d+))?\Z')
@@ -23,7 +22,7 @@ _LONGEST = 4096
 
 
 @dataclass(frozen=True)
-class Entry:
+class StateEntry:
     """When a log was rotated, in local time as written."""
 
     when: datetime
@@ -33,14 +32,17 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class State:
-    entries: Mapping[str, Entry] = field(default_factory=dict)
+class StateContent:
+    """What logrotate knows after reading its state file."""
+
+    entries: Mapping[str, StateEntry] = field(default_factory=dict)
     error: str = ""
     """Why logrotate stops reading here; it then forgets the dates of this and all later lines."""
     line: int = 0
 
     @property
     def failed(self) -> bool:
+        """Whether logrotate stops reading somewhere, which its exit status shows."""
         return bool(self.error)
 
 
@@ -49,47 +51,47 @@ def _unescaped(text: str) -> str:
     return re.sub(r"\\([\\\"n])", lambda found: "\n" if found[1] == "n" else found[1], text)
 
 
-def parse(content: bytes) -> State:
+def parse(content: bytes) -> StateContent:
     """The entries, up to the first line that logrotate cannot read."""
     if not content:
-        return State()
+        return StateContent()
     lines = content.split(b"\n")
     if lines[0] + b"\n" not in _TOPS or len(lines) == 1:
-        return State(error="bad top line", line=1)
-    entries: dict[str, Entry] = {}
+        return StateContent(error="bad top line", line=1)
+    entries: dict[str, StateEntry] = {}
     for number, line in enumerate(lines[1:], 2):
         last = number == len(lines)
         if last and not line:
             break
         if last or len(line) > _LONGEST - 3:
-            return State(entries, "a line without an end, or too long", number)
+            return StateContent(entries, "a line without an end, or too long", number)
         line = line.split(b"\0", 1)[0]
         if not line:
             if lines[number - 1]:
-                return State(entries, "bytes that are zero", number)
+                return StateContent(entries, "bytes that are zero", number)
             continue
         quick = _QUICK.match(line)
         if quick:
-            path = os.fsdecode(quick[1])
+            path = path_name(quick[1])
             fields = [int(one) if one else 0 for one in quick.groups()[1:]]
         else:
             words = split_words(line.decode("latin-1"))
             date = _DATE.match(words[1]) if words and len(words) == 2 else None
             if not words or date is None:
-                return State(entries, "bad line", number)
-            path = os.fsdecode(_unescaped(words[0]).encode("latin-1"))
+                return StateContent(entries, "bad line", number)
+            path = path_name(_unescaped(words[0]).encode("latin-1"))
             fields = [int(one) if one else 0 for one in date.groups()]
         year, month, day, hour, minute, second = fields
         if year != 1900 and not 1970 <= year <= 2100:
-            return State(entries, f"bad year {year}", number)
+            return StateContent(entries, f"bad year {year}", number)
         if not (1 <= month <= 12 and 0 <= day <= 31 and 0 <= hour <= 23):
-            return State(entries, "bad date", number)
+            return StateContent(entries, "bad date", number)
         if not (0 <= minute <= 59 and 0 <= second <= 59):
-            return State(entries, "bad time", number)
+            return StateContent(entries, "bad time", number)
         try:
             when = datetime(year, month, max(day, 1), hour, minute, second)
         except ValueError:
             # 31 June: mktime makes it 1 July.
             when = datetime(year + month // 12, month % 12 + 1, 1, hour, minute, second)
-        entries[path] = Entry(when, placeholder=minute == 0 and second == 0)
-    return State(entries)
+        entries[path] = StateEntry(when, placeholder=minute == 0 and second == 0)
+    return StateContent(entries)

@@ -29,7 +29,7 @@ _CALENDAR = {
 
 
 def interval(values: Sequence[str]) -> float:
-    """The interval of OnCalendar= lines, roughly: between runs of a list of times, the mean."""
+    """Seconds between two runs by OnCalendar= lines, roughly; of a list of times the mean."""
     seconds = [_CALENDAR[one] for one in values if one in _CALENDAR]
     for one in values:
         if one in _CALENDAR:
@@ -93,6 +93,7 @@ def state_option(text: str) -> tuple[str, ...]:
 
 
 def cron_interval(line: str) -> float:
+    """Seconds between two runs of a line of crontab(5), roughly: a day where it says more."""
     fields = line.split()
     if fields[0].startswith("@"):
         return {"@hourly": 3600.0, "@weekly": 604800.0, "@monthly": 2592000.0}.get(
