@@ -72,7 +72,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from twiceshy.container_restarts import report
-from twiceshy.container_restarts.engine import Engine, EngineDown, connected, engine_address
+from twiceshy.container_restarts.engine import ContainerEngine, connected
 from twiceshy.container_restarts.history import EngineHistory, opened
 from twiceshy.container_restarts.judgement import judgement, new_failures, swarm_judgement
 from twiceshy.container_restarts.observation import (
@@ -87,6 +87,7 @@ from twiceshy.container_restarts.settings import Settings, settings_of
 from twiceshy.kit import history
 from twiceshy.kit import options as opt
 from twiceshy.kit.check import Check
+from twiceshy.kit.engine import EngineDown, engine_address
 from twiceshy.kit.plugin import guarded
 from twiceshy.kit.stamps import Stamp
 from twiceshy.kit.verdict import Report
@@ -119,7 +120,7 @@ def plan(
     return Check("container_restarts", run, timeout=settings.timeout, verbose=settings.verbose)
 
 
-def containers(engine: Engine, settings: Settings, at: Stamp) -> Report:
+def containers(engine: ContainerEngine, settings: Settings, at: Stamp) -> Report:
     """One run over the containers of an engine, with what earlier runs have recorded of it."""
     rules, selection = settings.rules, settings.selection
     observation = containers_of(engine, selection, at.wall + engine.clock_offset)
@@ -152,7 +153,7 @@ def containers(engine: Engine, settings: Settings, at: Stamp) -> Report:
 
 
 def logs(
-    engine: Engine, offenders: Sequence[report.Offender], settings: Settings
+    engine: ContainerEngine, offenders: Sequence[report.Offender], settings: Settings
 ) -> Mapping[str, Sequence[str]]:
     """The last lines of the logs of the worst containers, by id."""
     return {
@@ -162,7 +163,7 @@ def logs(
     }
 
 
-def services(engine: Engine, settings: Settings, at: Stamp) -> Report:
+def services(engine: ContainerEngine, settings: Settings, at: Stamp) -> Report:
     """One run over the services of a swarm, through a manager."""
     rules = settings.rules
     observation = swarm_of(engine, settings.services, at.wall + engine.clock_offset)

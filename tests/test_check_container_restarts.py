@@ -27,10 +27,11 @@ from contract import Case
 from sides.engine import Engine, captured, stamp
 from twiceshy.container_restarts import formats, report
 from twiceshy.container_restarts import program as check_container_restarts
-from twiceshy.container_restarts.engine import SOCKETS, EngineDown, LoginRefused, quiet_ssh
+from twiceshy.container_restarts.engine import LoginRefused, quiet_ssh
 from twiceshy.container_restarts.observation import outage
 from twiceshy.container_restarts.restarts import Restarts, quick_deaths_in_a_row, within
 from twiceshy.kit.check import Check
+from twiceshy.kit.engine import SOCKETS, EngineDown
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING
 from twiceshy.kit.stamps import Stamp
 
@@ -780,7 +781,7 @@ def test_the_users_own_socket_comes_before_one_that_he_may_not_use() -> None:
     os.chown(own, 65534, 65534)
     as_nobody = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from twiceshy.container_restarts import engine\n"
+        "from twiceshy.kit import engine\n"
         "engine.SOCKETS = tuple(sys.argv[2:]); os.setgroups([]); os.setuid(65534)\n"
         "os.chdir('/'); print(engine.engine_address(None))"
     )

@@ -8,13 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from twiceshy.container_restarts.engine import (
-    SOCKETS,
-    Engine,
-    EngineDown,
-    LoginRefused,
-    login,
-)
+from twiceshy.container_restarts.engine import ContainerEngine, LoginRefused, login
 from twiceshy.container_restarts.formats import (
     Absence,
     Observation,
@@ -24,6 +18,7 @@ from twiceshy.container_restarts.formats import (
 )
 from twiceshy.container_restarts.restarts import STOP_SECONDS, Past
 from twiceshy.container_restarts.selection import NamePattern, Selection
+from twiceshy.kit.engine import SOCKETS, EngineDown
 
 
 def absence() -> Absence:
@@ -45,7 +40,7 @@ def outage(address: str, error: EngineDown) -> Outage:
     return Outage(error.server, address, str(error), following, isinstance(error, LoginRefused))
 
 
-def containers_of(engine: Engine, selection: Selection, now: float) -> Observation:
+def containers_of(engine: ContainerEngine, selection: Selection, now: float) -> Observation:
     """The selected containers, still without events; `now` is in the engine's clock.
 
     The list has only the id of an image whose name went to a newer one, or with a prune; then the
@@ -70,7 +65,7 @@ def containers_of(engine: Engine, selection: Selection, now: float) -> Observati
 
 
 def with_events(
-    observation: Observation, engine: Engine, past: Mapping[str, Past], window: float
+    observation: Observation, engine: ContainerEngine, past: Mapping[str, Past], window: float
 ) -> Observation:
     """The same with the events since the last run; for containers new to us, of the window."""
     containers, now = observation.containers, observation.now
@@ -80,7 +75,9 @@ def with_events(
     return replace(observation, ring=engine.ring(max(since, now - window), now))
 
 
-def swarm_of(engine: Engine, patterns: Sequence[NamePattern], now: float) -> SwarmObservation:
+def swarm_of(
+    engine: ContainerEngine, patterns: Sequence[NamePattern], now: float
+) -> SwarmObservation:
     """The services whose names match, and the tasks of the swarm, through a manager.
 
     CheckError if this engine is no manager.

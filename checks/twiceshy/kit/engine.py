@@ -6,6 +6,7 @@ which is ours to mend. Engines are asked by a thread that can be abandoned.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import queue
 import socket
@@ -24,7 +25,9 @@ USER_SOCKETS = ("docker.sock", "podman/podman.sock")
 
 
 class EngineDown(Exception):
-    """The engine does not answer; the text says how."""
+    """The engine does not answer; the text says how. `server`: docker or podman, or a guess."""
+
+    server = "docker"
 
 
 class AnswerTimeout(Exception):
@@ -93,6 +96,7 @@ class Engine:
     """A container engine at an address such as unix:///var/run/docker.sock."""
 
     def __init__(self, url: str, tls: Any = False) -> None:
+        """`tls`: what `tls_of` returns. CheckError if a library is missing; asks nothing yet."""
         self.url = url
         self.server = "docker"
         self._tls = tls
@@ -139,7 +143,7 @@ class Engine:
             raise EngineDown(f"it answers {status} when asked for {what}: {explanation}") from error
         except requests.exceptions.SSLError as error:
             raise CheckError(
-                f"TLS with {safe(self.url)} fails: {safe(_innermost(error), 160)}; "
+                f"TLS with {safe(self.url)} fails: {safe(innermost(error), 160)}; "
                 "check --cert-path (ca.pem, cert.pem, key.pem)"
             ) from error
         except requests.exceptions.InvalidSchema as error:
@@ -149,9 +153,10 @@ class Engine:
         except (ValueError, KeyError, TypeError) as error:
             raise EngineDown(f"it answers, but not as a container engine does ({what})") from error
         except (requests.exceptions.RequestException, OSError) as error:
-            raise EngineDown(safe(_innermost(error), 160)) from error
+            raise EngineDown(safe(innermost(error), 160)) from error
         except errors.DockerException as error:
-            if "paramiko" in str(error):  # the SDK has no class for it
+            # The SDK has no class for it.
+            if self.url.startswith("ssh:") and importlib.util.find_spec("paramiko") is None:
                 raise CheckError(
                     "python library paramiko is missing, which docker needs for ssh://: "
                     "apt install python3-paramiko (or pip install paramiko)"
@@ -163,7 +168,7 @@ class Engine:
         self._ask.close()
 
 
-def _innermost(error: BaseException) -> str:
+def innermost(error: BaseException) -> str:
     """The text of the error at the bottom: libraries wrap a ConnectionRefusedError three times."""
     while True:
         inner = error.__cause__ or error.__context__
@@ -207,10 +212,10 @@ def knock(url: str) -> None:
     if not url.startswith("unix:"):
         return
     path = "/" + url[len("unix:") :].lstrip("/")
-    knocking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    knocking.settimeout(max(0.1, min(5.0, deadline.remaining() - 0.5)))
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(max(0.1, min(5.0, deadline.remaining() - 0.5)))
     try:
-        knocking.connect(path)
+        connection.connect(path)
     except PermissionError:
         raise CheckError(
             f"not allowed to use {safe(path)}: run the check by sudo or behind a socket proxy that "
@@ -224,25 +229,29 @@ def knock(url: str) -> None:
     except OSError as error:
         raise EngineDown((error.strerror or str(error)).lower()) from error
     finally:
-        knocking.close()
+        connection.close()
 
 
 def tls_of(url: str, cert_path: Path | None) -> Any:
-    """The SDK's TLS configuration for tcp://, from --cert-path or docker's own variables."""
+    """The SDK's TLS configuration for tcp://, from --cert-path or docker's own variables.
+
+    False without TLS; CheckError if the files are missing or cannot be read.
+    """
     if not url.startswith(("tcp://", "https://")):
         return False
     asked = os.environ.get("DOCKER_TLS_VERIFY", "") not in ("", "0")
     if cert_path is None and not asked and not url.startswith("https://"):
         return False
-    place = cert_path or Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
+    directory = cert_path or Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
     docker = plugin.require("docker", "python3-docker")
     try:
         return docker.tls.TLSConfig(
-            client_cert=(str(place / "cert.pem"), str(place / "key.pem")),
-            ca_cert=str(place / "ca.pem"),
+            client_cert=(str(directory / "cert.pem"), str(directory / "key.pem")),
+            ca_cert=str(directory / "ca.pem"),
             verify=True,
         )
     except docker.errors.TLSParameterError as error:
         raise CheckError(
-            f"TLS needs ca.pem, cert.pem and key.pem in {safe(str(place))}, readable for this user"
+            f"TLS needs ca.pem, cert.pem and key.pem in {safe(str(directory))}, readable by this "
+            "user"
         ) from error
