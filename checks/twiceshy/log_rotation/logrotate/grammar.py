@@ -835,7 +835,7 @@ class _File:
                 self.state = _State.ERROR
             elif outcome == "script":
                 self.state, self.quiet = _State.SCRIPT, False
-            elif outcome == "skip line":
+            elif outcome == "skip-line":
                 self.skip_line(_State.DEFAULT)
         elif char in "/\"'~":
             at, bad = self.globs(at)
@@ -1133,7 +1133,7 @@ class _File:
             fails=False,
             word=_shown(word),
         )
-        return at, "" if self.char(at) == "\n" else "skip line"
+        return at, "" if self.char(at) == "\n" else "skip-line"
 
     def criterion(self, word: str, position: Position) -> None:
         directives = self.log.directives
