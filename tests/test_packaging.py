@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,36 @@ def test_the_ci_types_what_the_readme_says() -> None:
     assert steps[0] == "./try"
     assert steps[-1] == "tests/run"
     assert said == sorted(said)
+
+
+def visited(tmp_path: Path, **checks: str) -> tuple[int, str]:
+    """What .ci/visited says of a round of hens and eggs: texts by check, "-" does not apply."""
+    rounds = {
+        "checks": [
+            {"name": name, "state": text.split()[0], "text": text.partition(" ")[2]}
+            for name, text in checks.items()
+            if text != "-"
+        ],
+        "not_applicable": {name: "no hens" for name, text in checks.items() if text == "-"},
+    }
+    (tmp_path / "rounds.json").write_text(json.dumps(rounds))
+    programs = [f"checks/check_{name}.py" for name in ("eggs", "hens")]
+    ran = subprocess.run(
+        [sys.executable, ROOT / ".ci/visited", tmp_path / "rounds.json", *programs],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return ran.returncode, ran.stdout
+
+
+def test_a_finding_on_the_ci_host_is_no_failure_of_ours(tmp_path: Path) -> None:
+    assert visited(tmp_path, eggs="critical 3 eggs are gone", hens="-")[0] == 0
+
+
+def test_a_round_that_did_not_take_place_is(tmp_path: Path) -> None:
+    assert visited(tmp_path, eggs="ok fine") == (1, ".ci/visited: hens: not in the round\n")
+    status, text = visited(
+        tmp_path,
+        eggs="unknown internal error, please report it: KeyError",
+        hens="unknown crashed: X",
+    )
+    assert (status, text.count("\n")) == (1, 2)

@@ -21,7 +21,7 @@ first_that() { # TEST PYTHON...: the first of these interpreters that passes
 }
 
 can_make_environments() { # PYTHON: Debian has venv in a package of its own
-    suits "$1" && "$1" -c 'import ensurepip, venv' 2>/dev/null
+    suits "$1" && "$1" -c 'import venv; from ensurepip import version' 2>/dev/null
 }
 
 apt_install() { # PACKAGE...: false unless this is root on Debian or a relative
