@@ -151,16 +151,11 @@ def add_missing(to: argparse._ActionsContainer, default: str = "critical") -> No
     )
 
 
-def add_selectors(
-    to: argparse._ActionsContainer, what: str, include: str = "", exclude: str = ""
-) -> None:
-    """--include and --exclude, repeatable; `what` they select, in the plural.
-
-    `include`, `exclude`: the help of either in other words.
-    """
+def add_selectors(to: argparse._ActionsContainer, what: str, only: str = "") -> None:
+    """--include and --exclude, repeatable; `what` they select, in the plural; `only` by name."""
     for option, words in (
-        ("--include", include or f"look at these {what} only"),
-        ("--exclude", exclude or f"leave these {what} out"),
+        ("--include", f"check only these {what}"),
+        ("--exclude", f"skip these {what}"),
     ):
         to.add_argument(
             option,
@@ -168,7 +163,7 @@ def add_selectors(
             type=pattern,
             default=[],
             metavar="PATTERN",
-            help=f"{words}: a glob, or re:REGEX; repeatable",
+            help=f"{words}{only * (option == '--include')}: a glob, or re:REGEX; repeatable",
         )
 
 
