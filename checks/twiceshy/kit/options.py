@@ -152,7 +152,7 @@ def add_missing(to: argparse._ActionsContainer, default: str = "critical") -> No
 
 
 def add_selectors(to: argparse._ActionsContainer, what: str, only: str = "") -> None:
-    """--include and --exclude, repeatable; `what` they select, in the plural; `only` by name."""
+    """--include and --exclude, repeatable; `what` they select, in the plural."""
     for option, words in (
         ("--include", f"check only these {what}"),
         ("--exclude", f"skip these {what}"),
@@ -163,6 +163,7 @@ def add_selectors(to: argparse._ActionsContainer, what: str, only: str = "") -> 
             type=pattern,
             default=[],
             metavar="PATTERN",
+            # `only`: what nothing but an --include selects
             help=f"{words}{only * (option == '--include')}: a glob, or re:REGEX; repeatable",
         )
 
