@@ -116,7 +116,9 @@ def options() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to watch")
     opt.add_selectors(
-        what, "mount points", only=" (the only way to include network and FUSE mounts)"
+        what,
+        "mount points",
+        include="check only these mount points (the only way to include network and FUSE mounts)",
     )
     what.add_argument(
         "--directory",

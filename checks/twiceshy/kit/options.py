@@ -76,7 +76,7 @@ def parser(name: str, doc: str | None) -> Parser:
         type=positive_duration,
         default="10s",
         metavar="DURATION",
-        help="end by itself after this long, UNKNOWN, saying what it waited for (default: 10s)",
+        help="exit after this long, UNKNOWN, and say what it was waiting for (default: 10s)",
     )
     common.add_argument(
         "-v",
@@ -151,11 +151,16 @@ def add_missing(to: argparse._ActionsContainer, default: str = "critical") -> No
     )
 
 
-def add_selectors(to: argparse._ActionsContainer, what: str, only: str = "") -> None:
-    """--include and --exclude, repeatable; `what` they select, in the plural."""
+def add_selectors(
+    to: argparse._ActionsContainer, what: str, include: str = "", exclude: str = ""
+) -> None:
+    """--include and --exclude, repeatable; `what` they select, in the plural.
+
+    `include`, `exclude`: the help of either in other words.
+    """
     for option, words in (
-        ("--include", f"check only these {what}"),
-        ("--exclude", f"skip these {what}"),
+        ("--include", include or f"check only these {what}"),
+        ("--exclude", exclude or f"skip these {what}"),
     ):
         to.add_argument(
             option,
@@ -163,8 +168,7 @@ def add_selectors(to: argparse._ActionsContainer, what: str, only: str = "") -> 
             type=pattern,
             default=[],
             metavar="PATTERN",
-            # `only`: what nothing but an --include selects
-            help=f"{words}{only * (option == '--include')}: a glob, or re:REGEX; repeatable",
+            help=f"{words}: a glob, or re:REGEX; repeatable",
         )
 
 
