@@ -25,7 +25,7 @@ JUDGING = ("judgement", "report")
 IMPURE = {
     "os", "time", "socket", "subprocess", "sqlite3", "pathlib", "shutil", "glob", "threading",
     "select", "signal", "tempfile", "pwd", "grp", "fcntl", "http", "http.client", "urllib.request",
-    "ssl", "sys", "nagiosplugin", *HEAVY,
+    "ssl", "nagiosplugin", *HEAVY,
 }  # fmt: skip
 PURE_KIT = {"verdict", "limits", "units", "stamps", "plugin", "figures"}
 
@@ -244,6 +244,11 @@ def impure_judgements(checks: Path) -> list[str]:
                 if other.startswith(f"twiceshy.{name}.") and other not in reached:
                     reached.append(other)
         for module in (by_name[one] for one in reached):
+            if any(
+                isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.argv"
+                for node in ast.walk(module.tree)
+            ):
+                complaints.append(f"{module.name} judges, and reads sys.argv")
             for what in sorted(set(imported(module, types_too=False))):
                 kit = re.fullmatch(r"twiceshy\.kit\.(\w+)", what)
                 if what in IMPURE or what.split(".")[0] in HEAVY | {"requests", "docker"}:

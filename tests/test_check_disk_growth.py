@@ -14,6 +14,7 @@ import pytest
 
 from contract import Case
 from sides.disks import GIB, Disks, Watch
+from twiceshy.command import histories
 from twiceshy.disk_growth import history as growth_history
 from twiceshy.disk_growth import program as check_disk_growth
 from twiceshy.disk_growth import sysstat
@@ -326,6 +327,13 @@ def test_two_looks_within_a_second_are_one_in_the_history(watch: Watch) -> None:
     watch.look()
     rows = sqlite3.connect(watch.state_dir / "disk_growth.sqlite").execute("SELECT * FROM look")
     assert len(rows.fetchall()) == 1
+
+
+def test_its_history_is_listed_by_mount_point(watch: Watch) -> None:
+    watch.look()
+    rows = sqlite3.connect(watch.state_dir / "disk_growth.sqlite")
+    assert histories.aliases(rows) == {"/srv": "uuid of /srv"}
+    assert histories.subjects(rows) == {"uuid of /srv": 2}
 
 
 def test_the_hours_are_kept_when_the_looks_are_gone(watch: Watch, disks: Disks) -> None:

@@ -64,6 +64,7 @@ def test_a_small_house_keeps_them_too(rule: Rule, small: Path) -> None:
         (house.impure_judgements, "lamp/judgement.py", "def f():\n import time\n", "imports time"),
         (house.impure_judgements, "lamp/report.py", "from . import observation\n", "imports os"),
         (house.impure_judgements, "lamp/report.py", "from twiceshy.kit import history\n", "I/O"),
+        (house.impure_judgements, "lamp/report.py", "import sys\nx = sys.argv\n", "sys.argv"),
         (house.parsers_with_io, "lamp/report.py", "def parse_x(p):\n return open(p)\n", "open()"),
         (house.untyped_settings, "lamp/report.py", "def f(a: Namespace): ...\n", "f takes"),
         (house.unwieldy_functions, "lamp/report.py", "def f():\n" + " x = 1\n" * 80, "81 lines"),

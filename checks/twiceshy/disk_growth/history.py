@@ -23,14 +23,17 @@ KEEP_DAYS = 28
 MOST_SAMPLES = 300  # of a filesystem, should the check be run every second
 APART = 100.0  # seconds between two samples worth keeping; the hours know the extremes
 
+# The marks tell `twiceshy history` whom a row is about, and what people call it.
 TABLES = """
-CREATE TABLE IF NOT EXISTS filesystem (key TEXT PRIMARY KEY, point TEXT NOT NULL, seen REAL);
+CREATE TABLE IF NOT EXISTS filesystem (
+    key TEXT PRIMARY KEY /* subject */, point TEXT NOT NULL /* alias */, seen REAL);
 CREATE TABLE IF NOT EXISTS look (
-    key TEXT NOT NULL, boot TEXT NOT NULL, uptime REAL NOT NULL, wall REAL NOT NULL,
+    key TEXT NOT NULL /* subject */, boot TEXT NOT NULL, uptime REAL NOT NULL, wall REAL NOT NULL,
     used REAL NOT NULL, inodes REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS look_by_key ON look (key);
 CREATE TABLE IF NOT EXISTS day (
-    key TEXT NOT NULL, day INTEGER NOT NULL, hours BLOB NOT NULL, PRIMARY KEY (key, day));
+    key TEXT NOT NULL /* subject */, day INTEGER NOT NULL, hours BLOB NOT NULL,
+    PRIMARY KEY (key, day));
 """
 
 LOW, LAST, HIGH = 0, 24, 48  # where they begin in a day's row; the inodes' follow at 72
