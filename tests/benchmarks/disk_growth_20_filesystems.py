@@ -51,11 +51,7 @@ def mounted(top: Path) -> None:
 
 
 def remembered(book: Path, last: float) -> None:
-<<<<<<< HEAD
-    """Four weeks of daily saw-teeth for all that the first run saw, the last sample at `last`."""
-=======
     """Four weeks of daily saw-teeth for all that the first run has seen, until `last`."""
->>>>>>> disk
     rng = random.Random(1)
     with sqlite3.connect(book) as sql:
         boot, uptime, wall = sql.execute("SELECT boot, uptime, wall FROM look").fetchone()

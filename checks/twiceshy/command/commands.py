@@ -40,7 +40,7 @@ COMMANDS = {
 }
 
 
-class Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """For a command that people type: help is no error, and errors go to stderr.
 
     Usage errors exit 3 all the same: the rounds may run as a check, and 1 and 2 mean a state.
@@ -56,12 +56,12 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(UNKNOWN_STATUS)
 
 
-def parser_of(word: str) -> Parser:
+def parser_of(word: str) -> CommandParser:
     """The parser of one command, complete with its options."""
     module = importlib.import_module(COMMANDS[word][0])
     if word == "rounds":
         lines = [f"  {name:11} {purpose}" for name, (_, purpose) in COMMANDS.items()]
-        made = Parser(
+        made = CommandParser(
             prog="twiceshy",
             description=MANUAL,
             epilog="commands (twiceshy COMMAND --help tells more):\n" + "\n".join(lines) + "\n\n"
@@ -70,7 +70,7 @@ def parser_of(word: str) -> Parser:
         )
         made.add_argument("-V", "--version", action="version", version=version())
     else:
-        made = Parser(prog=f"twiceshy {word}", description=module.__doc__)
+        made = CommandParser(prog=f"twiceshy {word}", description=module.__doc__)
     module.add_arguments(made)
     return made
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from twiceshy.config_freshness.manifests import Entry, Manifest
+from twiceshy.config_freshness.manifests import FileEntry, Manifest
 from twiceshy.config_freshness.settings import FileSettings
 from twiceshy.kit.plugin import CRITICAL, UNKNOWN, WARNING
 from twiceshy.kit.units import count
@@ -57,7 +57,7 @@ KINDS = ("hash", "mode", "owner", "group", "type", "link", "size", "missing", "e
 PRIVILEGES = ("mode", "owner", "group")
 
 
-def differences(entry: Entry, found: FileState) -> list[Difference]:
+def differences(entry: FileEntry, found: FileState) -> list[Difference]:
     """How one path differs from what the manifest says of it."""
     path = safe(entry.path, 120)
 
@@ -86,7 +86,7 @@ def differences(entry: Entry, found: FileState) -> list[Difference]:
     return differ
 
 
-def _privileges(entry: Entry, found: FileState) -> list[tuple[str, str]]:
+def _privileges(entry: FileEntry, found: FileState) -> list[tuple[str, str]]:
     """Mode, owner and group that differ, each with its predicate."""
     differ = []
     if entry.mode is not None and entry.mode != found.mode and found.type != "link":

@@ -27,7 +27,7 @@ class NotAManifest(ValueError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class FileEntry:
     """One file as it should be; None and "" mean that the manifest does not say."""
 
     path: str  # relative to the root, "." the root itself, or absolute
@@ -48,7 +48,7 @@ class Entry:
 class Manifest:
     """What a directory should hold."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[FileEntry, ...]
     tree: str = ""  # where it was made, by its own comment
     made: float | None = None  # wall clock, by its own comment; mtree writes local time
     complete: bool = False  # a directory that it lists must hold nothing else
@@ -116,8 +116,8 @@ def _keywords(words: list[str]) -> dict[str, str]:
     return {key: value for key, _, value in (word.partition("=") for word in words)}
 
 
-def _entry(path: str, words: dict[str, str]) -> Entry:
-    """An Entry from mtree keywords; NotAManifest names the keyword that is not understood."""
+def _entry(path: str, words: dict[str, str]) -> FileEntry:
+    """An FileEntry from mtree keywords; NotAManifest names the keyword that is not understood."""
 
     def whole(key: str) -> int | None:
         if key not in words:
@@ -146,7 +146,7 @@ def _entry(path: str, words: dict[str, str]) -> Entry:
             if len(value) != digests.SIZES[algorithm]:
                 raise NotAManifest(f"{path}: {key} has a wrong length")
             checksums.append(digests.Checksum("manifest", algorithm, value))
-    return Entry(
+    return FileEntry(
         path, kind, mode, unvis(words.get("uname", "")), unvis(words.get("gname", "")),
         whole("uid"), whole("gid"), whole("size"), unvis(words.get("link", "")),
         tuple(checksums), "optional" in words, "ignore" in words,
@@ -164,7 +164,7 @@ def _made(comment: str) -> float | None:
 def mtree(text: str) -> Manifest:
     """An mtree specification; NotAManifest."""
     defaults: dict[str, str] = {}
-    entries: dict[str, Entry] = {}
+    entries: dict[str, FileEntry] = {}
     here: list[str] = []
     tree, made = "", None
     for line in _logical_lines(text):
@@ -219,7 +219,7 @@ def checksum_list(text: str) -> Manifest:
         if path == ".." or path.startswith("../"):
             raise NotAManifest(f"{name} lies outside of the tree")
         checksum = digests.Checksum("manifest", algorithm, value)
-        entries.append(Entry(path, "file", checksums=(checksum,)))
+        entries.append(FileEntry(path, "file", checksums=(checksum,)))
     return Manifest(tuple(entries))
 
 
