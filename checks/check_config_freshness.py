@@ -119,6 +119,9 @@ def run(settings: Settings, now: Callable[[], Stamp]) -> Report:
         )
 
 
+EVERY = "1m"
+
+
 def applies() -> str:
     """Why there is nothing to check on this host: endpoints have no defaults."""
     return "no endpoint is configured; give it URLs, --endpoints, --manifest or --puppet"

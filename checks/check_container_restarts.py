@@ -182,6 +182,9 @@ def services(engine: ContainerEngine, settings: Settings, at: Stamp) -> Report:
     return replace(swarm, findings=[*swarm.findings, unsaved]) if unsaved else swarm
 
 
+EVERY = "1m"
+
+
 def applies() -> str:
     """Why there is nothing to check on this host, or ""."""
     if engine_address(None) is not None or has_containers_without_engine():

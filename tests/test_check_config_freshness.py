@@ -787,7 +787,7 @@ def story_hash(path: Path) -> str:
 
 
 def entry(**keys):
-    return manifests.Entry("app.conf", "file", **keys)
+    return manifests.FileEntry("app.conf", "file", **keys)
 
 
 FILE = FileState("file", 0o640, 0, 0, "root", "root", 3, digests={"sha256": b"x" * 32})
@@ -812,7 +812,7 @@ BAD = (digests.Checksum("manifest", "sha256", b"y" * 32),)
         (entry(optional=True), FileState(), []),
         (entry(checksums=SHA), replace(FILE, trouble="Permission denied"), ["unreadable"]),
         (
-            manifests.Entry("l", "link", link="a"),
+            manifests.FileEntry("l", "link", link="a"),
             FileState("link", link="b"),
             ["link"],
         ),

@@ -181,7 +181,7 @@ def test_an_mtree_specification_of_netbsd() -> None:
     ]  # fmt: skip
     assert (found.tree, found.complete, found.made is not None) == ("/etc/app", True, True)
     checksum = digests.Checksum("manifest", "sha256", bytes.fromhex(HEX))
-    assert entries["conf.d/a b#c"] == manifests.Entry(
+    assert entries["conf.d/a b#c"] == manifests.FileEntry(
         "conf.d/a b#c", "file", 0o644, "root", "root", size=6, checksums=(checksum,)
     )
     assert entries["conf.d/l"].link == "a b#c"

@@ -9,6 +9,8 @@ import pytest
 
 from twiceshy.command import roster
 from twiceshy.command.plot import terminal as charts
+from twiceshy.container_restarts import history as container_restarts
+from twiceshy.disk_growth import history as disk_growth
 from twiceshy.kit import history
 from twiceshy.kit.figures import Curve, Event, Span, Timeline
 from twiceshy.kit.plugin import CheckError
@@ -110,9 +112,8 @@ def known(name: str) -> roster.Entry:
 
 
 def test_the_disk_check_s_own_history_is_drawn(tmp_path: Path) -> None:
-    check = roster.load(known("disk_growth"))
     at = history.now()
-    with history.History.open("disk_growth", tmp_path, check.TABLES) as book:
+    with history.History.open("disk_growth", tmp_path, disk_growth.TABLES) as book:
         for ago in range(36, 0, -1):
             seconds = ago * 600
             book.defer(
@@ -142,10 +143,8 @@ def test_the_flapping_check_s_own_history_is_drawn(tmp_path: Path) -> None:
 
 
 def test_the_container_check_s_own_history_is_drawn(tmp_path: Path) -> None:
-    entry = known("container_restarts")
-    check = roster.load(entry)
     at = history.now()
-    with history.History.open("container_restarts", tmp_path, check.TABLES) as book:
+    with history.History.open("container_restarts", tmp_path, container_restarts.TABLES) as book:
         columns = [row[1] for row in book.sql.execute("PRAGMA table_info(restart)")]
         values = {"grp_name": "web", "by": "policy", "count": 7, "span": 30.0, "exit_code": 1,
                   "boot": at.boot, "uptime": at.uptime - 5, "wall": at.wall - 5}  # fmt: skip

@@ -17,14 +17,16 @@ CHECK = "container_restarts"
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS container (
-    engine TEXT NOT NULL, id TEXT NOT NULL, grp TEXT NOT NULL, grp_name TEXT NOT NULL,
+    engine TEXT NOT NULL, id TEXT NOT NULL, grp TEXT NOT NULL /* subject */,
+    grp_name TEXT NOT NULL /* alias */,
     kind TEXT NOT NULL, is_service INTEGER NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL,
     created REAL NOT NULL, started TEXT NOT NULL, started_at REAL, finished_at REAL,
     restart_count INTEGER NOT NULL, status TEXT NOT NULL, exit_code INTEGER NOT NULL,
     ended TEXT NOT NULL, looked TEXT NOT NULL, engine_time REAL NOT NULL,
     boot TEXT NOT NULL, uptime REAL NOT NULL, wall REAL NOT NULL, PRIMARY KEY (engine, id));
 CREATE TABLE IF NOT EXISTS restart (
-    engine TEXT NOT NULL, grp TEXT NOT NULL, grp_name TEXT NOT NULL, kind TEXT NOT NULL,
+    engine TEXT NOT NULL, grp TEXT NOT NULL /* subject */,
+    grp_name TEXT NOT NULL /* alias */, kind TEXT NOT NULL,
     is_service INTEGER NOT NULL, by TEXT NOT NULL, id TEXT NOT NULL, mark TEXT NOT NULL,
     count INTEGER NOT NULL, span REAL NOT NULL, exit_code INTEGER, oom INTEGER NOT NULL,
     is_certain INTEGER NOT NULL, boot TEXT NOT NULL, uptime REAL NOT NULL, wall REAL NOT NULL,
