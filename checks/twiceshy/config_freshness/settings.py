@@ -20,7 +20,7 @@ from twiceshy.kit.verdict import safe
 GRACE_SECONDS = 8 * 3600.0
 
 
-class Pattern(Protocol):
+class Matcher(Protocol):
     """A glob or regular expression of --include and --exclude."""
 
     def matches(self, name: str) -> bool:
@@ -80,8 +80,8 @@ class FileSettings:
     manifest: str = ""
     root: str = ""
     max_age: float | None = None
-    include: Sequence[Pattern] = ()
-    exclude: Sequence[Pattern] = ()
+    include: Sequence[Matcher] = ()
+    exclude: Sequence[Matcher] = ()
 
 
 @dataclass(frozen=True)
