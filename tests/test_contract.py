@@ -23,6 +23,16 @@ from contract import STATES, Case, measures, section, understood
 SCRIPTS = pytest.mark.parametrize("script", CHECKS, ids=lambda path: path.stem)
 
 
+def with_option(option: str) -> list[Path]:
+    """The scripts that take an option."""
+    return [
+        script
+        for script in CHECKS
+        for made in [importlib.import_module(f"twiceshy.{script.stem[6:]}.program").options()]
+        if any(option in action.option_strings for action in made._actions)
+    ]
+
+
 # Those that wait for somebody; the others say NEVER_WAITS and why in their test file.
 WAITING = pytest.mark.parametrize(
     "script",
@@ -67,11 +77,9 @@ def test_wrong_usage_is_unknown_and_one_line_on_stdout(script: Path, args: list[
     assert told.text.endswith(f"(try {script.stem} --help)")
 
 
-@SCRIPTS
+@pytest.mark.parametrize("script", with_option("--warning"), ids=lambda path: path.stem)
 @pytest.mark.parametrize("bound", ["x", "", "9:1", "1e3", "nan"])
 def test_a_bad_range_is_unknown_and_named(script: Path, bound: str) -> None:
-    if "--warning" not in run_script(script, "--help").stdout:
-        pytest.skip("has no ranges")
     done = run_script(script, "-w", bound)
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (3, "", 1)
     assert "argument -w/--warning: " in understood(done.stdout).text
@@ -200,14 +208,12 @@ def test_the_environment_may_be_bare(script: Path, tmp_path: Path) -> None:
     assert understood(done.stdout).state == understood(ran(script, made).stdout).state
 
 
-@SCRIPTS
+@pytest.mark.parametrize("script", with_option("--state-dir"), ids=lambda path: path.stem)
 @pytest.mark.parametrize("how", ["read-only", "another user's", "symlink"])
 def test_a_state_directory_that_cannot_be_trusted_is_said(
     script: Path, tmp_path: Path, how: str
 ) -> None:
     made = case(script, "contract_case", tmp_path)
-    if "--state-dir" not in run_script(script, "--help").stdout:
-        pytest.skip("remembers nothing")
     place = tmp_path / "place"
     if how == "symlink":
         (tmp_path / "real").mkdir(mode=0o700)
