@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sides.proctree import NOW, Proc
-from twiceshy.flapping.supervisors import BETWEEN, DOWN, UP, Place, daemontools
+from sides.proctree import Proc
+from twiceshy.flapping.service import BETWEEN, DOWN, UP
+from twiceshy.flapping.supervisors import Instance, daemontools
 
 DATA = Path(__file__).parent / "data/flapping"
 
@@ -63,7 +64,9 @@ class Services:
 
     def look(self) -> list[daemontools.Service]:
         """One look."""
-        return daemontools.look(Place("daemontools", str(self.directory), 10), NOW, self.proc.root)
+        return daemontools.services(
+            Instance("daemontools", str(self.directory), 10), self.proc.host()
+        )
 
 
 def test_a_zombie_is_not_up_though_svstat_says_so(tmp_path: Path) -> None:
