@@ -158,22 +158,22 @@ def options() -> argparse.ArgumentParser:
     return made
 
 
-def _count_choice(text: str) -> str:
-    if text not in ("crashes", "all"):
-        raise ValueError(f"{text!r} is neither crashes nor all")
-    return text
+def _count_choice(typed: str) -> str:
+    if typed not in ("crashes", "all"):
+        raise ValueError(f"{typed!r} is neither crashes nor all")
+    return typed
 
 
-def _lines(text: str) -> int:
-    if not text.isdigit() or int(text) > 20:
-        raise ValueError(f"{text!r} is not a number of lines from 0 to 20")
-    return int(text)
+def _lines(typed: str) -> int:
+    if not typed.isdigit() or int(typed) > 20:
+        raise ValueError(f"{typed!r} is not a number of lines from 0 to 20")
+    return int(typed)
 
 
-def _supervisor(text: str) -> str:
-    if text not in supervisors.PROGRAMS:
-        raise ValueError(f"{text!r} is not one of {', '.join(supervisors.PROGRAMS)}")
-    return text
+def _supervisor(typed: str) -> str:
+    if typed not in supervisors.PROGRAMS:
+        raise ValueError(f"{typed!r} is not one of {', '.join(supervisors.PROGRAMS)}")
+    return typed
 
 
 # One run
