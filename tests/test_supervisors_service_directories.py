@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -190,22 +191,45 @@ while True:
 """
 
 
-@pytest.mark.parametrize(("argument", "expected"), [("3", "exit status 3"), ("256", "signal SEGV")])
-def test_a_death_is_witnessed_in_another_process(argument: str, expected: str) -> None:
+WAYS = [exit_statuses.of_children, exit_statuses.of_children_by_pidfd]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["as the kernel allows", "by pidfd"])
+@pytest.mark.parametrize(("argument", "expected"), [("3", exited(3)), ("256", Exit("signal SEGV"))])
+def test_a_death_is_seen_in_another_process(
+    argument: str, expected: Exit, way: Callable[..., dict[int, exit_statuses.WatchedChildren]]
+) -> None:
     if not hasattr(os, "pidfd_open"):
         pytest.skip("Python 3.9 on Linux 5.3 or newer is needed")
     keeper = subprocess.Popen([sys.executable, "-c", KEEPER, argument], stdout=subprocess.PIPE)
     assert keeper.stdout is not None
     try:
         keeper.stdout.readline()
-        seen = exit_statuses.of_children([keeper.pid], Host(NOW, {}), seconds=3.0)[keeper.pid]
+        seen = way([keeper.pid], Host(NOW, {}), seconds=3.0, apart_from=())[keeper.pid]
         assert seen.child is not None or seen.deaths
-        # Strangers on Linux before 6.15 see the child, but nobody tells them the status.
-        assert seen.last_exit in (Exit(expected), NO_EXIT)
+        # Other users on Linux before 6.15 see the child, but not its status.
+        assert seen.last_exit in (expected, NO_EXIT)
     finally:
         keeper.kill()
         keeper.wait()
         keeper.stdout.close()
+
+
+def test_the_end_of_a_process_is_seen_by_its_pidfd() -> None:
+    if not hasattr(os, "pidfd_open"):
+        pytest.skip("Python 3.9 on Linux 5.3 or newer is needed")
+    dying = subprocess.Popen(["sh", "-c", "sleep 0.3; exit 7"])
+    living = subprocess.Popen(["sleep", "100"])
+    try:
+        pids = [dying.pid, living.pid]
+        ends = exit_statuses.of_processes_by_pidfd(pids, Host(NOW, {}), seconds=1.0)
+        assert ends.keys() == {dying.pid}
+        # As root by the zombie, else by the pidfd, which knows it only when it has been reaped.
+        assert ends[dying.pid] in (exited(7), NO_EXIT)
+    finally:
+        for process in (dying, living):
+            process.kill()
+            process.wait()
 
 
 def test_nothing_is_waited_for_where_nothing_is_suspicious() -> None:

@@ -144,7 +144,7 @@ def of_children(
     alone = {parent for parent in parents if not set(children_of(parent, host)) - others}
     ends = _from_connector(parents, (), others, seconds, alone)
     if ends is None:
-        return _of_children_by_pidfd(parents, host, seconds, others)
+        return of_children_by_pidfd(parents, host, seconds, others)
     seen = {}
     for parent in parents:
         now = [processes.read(pid, host.proc) for pid in children_of(parent, host)]
@@ -159,7 +159,7 @@ def of_processes(pids: Iterable[int], host: Host, seconds: float) -> dict[int, E
     if not host.is_real or not pids:
         return {}
     ends = _from_connector((), pids, (), seconds)
-    return _of_processes_by_pidfd(pids, host, seconds) if ends is None else ends
+    return of_processes_by_pidfd(pids, host, seconds) if ends is None else ends
 
 
 def _from_connector(
@@ -274,9 +274,10 @@ class _Pidfds:
             os.close(descriptor)
 
 
-def _of_children_by_pidfd(
+def of_children_by_pidfd(
     parents: Iterable[int], host: Host, seconds: float, apart_from: Iterable[int]
 ) -> dict[int, WatchedChildren]:
+    """The same as `of_children`, without the process connector."""
     if not hasattr(os, "pidfd_open"):
         return {}
     pidfds = _Pidfds(host, apart_from)
@@ -296,7 +297,8 @@ def _of_children_by_pidfd(
     return pidfds.seen
 
 
-def _of_processes_by_pidfd(pids: Iterable[int], host: Host, seconds: float) -> dict[int, Exit]:
+def of_processes_by_pidfd(pids: Iterable[int], host: Host, seconds: float) -> dict[int, Exit]:
+    """The same as `of_processes`, without the process connector."""
     ends: dict[int, Exit] = {}
     if not hasattr(os, "pidfd_open"):
         return ends
