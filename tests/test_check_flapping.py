@@ -68,7 +68,7 @@ def hanging_case(tmp_path: Path) -> Case:
 
 @dataclass
 class Host:
-    """A host whose clock stands still until a test moves it; `services` is what a look finds."""
+    """A host whose clock stands still until a test moves it; `services` is what a run observes."""
 
     state_dir: Path
     services: list[Service] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Host:
         return check
 
     def watch(self, daemon: Callable[[float], Service], looks: int, *args: str) -> list[str]:
-        """States of so many runs, 60 s apart, over a daemon whose look depends on the uptime."""
+        """States of so many runs, 60 s apart, over a daemon that depends on the uptime."""
         states = []
         for _ in range(looks):
             self.services = [daemon(self.uptime)]

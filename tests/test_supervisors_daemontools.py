@@ -39,7 +39,7 @@ def test_other_files_are_no_status(content: bytes) -> None:
 
 
 class Services:
-    """An svscan (pid 10) with one supervise a service (pids from 11)."""
+    """An svscan (pid 10) with one supervise per service (pids from 11)."""
 
     def __init__(self, tmp_path: Path, as_root: bool = True) -> None:
         self.directory = tmp_path / "service"
@@ -63,7 +63,7 @@ class Services:
         return self.pid
 
     def look(self) -> list[daemontools.Service]:
-        """One look."""
+        """One observation."""
         return daemontools.services(
             Instance("daemontools", str(self.directory), 10), self.proc.host()
         )

@@ -1,4 +1,4 @@
-"""runit: the status file, and the looks of a root and of a stranger."""
+"""runit: the status file, and what root and another user see."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_finish_is_told_how_it_ended(words: tuple[str, ...], expected: Exit) -> 
 
 
 class Services:
-    """A runsvdir (pid 10) with one runsv a service (pids from 11)."""
+    """A runsvdir (pid 10) with one runsv per service (pids from 11)."""
 
     def __init__(self, tmp_path: Path, as_root: bool = True) -> None:
         self.directory = tmp_path / "service"
@@ -112,7 +112,7 @@ class Services:
         return [(s.name, s.state, s.wanted_up, s.age_seconds) for s in self.look()]
 
     def look(self) -> list[runit.Service]:
-        """One look."""
+        """One observation."""
         return runit.services(Instance("runit", str(self.directory), 10), self.proc.host())
 
 

@@ -141,7 +141,7 @@ def test_finish_is_told_how_it_ended() -> None:
 
 
 class Services:
-    """An s6-svscan (pid 10) with one s6-supervise a service (pids from 11), 1000 s old."""
+    """An s6-svscan (pid 10) with one s6-supervise per service (pids from 11), 1000 s old."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.directory = tmp_path / "service"
@@ -163,7 +163,7 @@ class Services:
         return self.pid
 
     def look(self, now: Stamp = NOW) -> s6.Service:
-        """One look at the only service."""
+        """One observation of the only service."""
         (service,) = s6.services(Instance("s6", str(self.directory), 10), self.proc.host(now))
         return service
 

@@ -50,7 +50,7 @@ def services():
 
 
 @pytest.fixture(scope="module")
-def told():
+def records():
     return systemd.parse_journal(JOURNAL, NOW_US, BOOT)
 
 
@@ -118,8 +118,8 @@ def test_a_stopped_service_is_down_and_nobody_knows_whether_it_ought_to(services
         ("latestart", CRASH, "timed out", 0.6),
     ],
 )
-def test_the_journal_tells_how_each_life_ended(told, unit, kind, cause, lasted):
-    lives = told.lives[f"{unit}.service"]
+def test_the_journal_tells_how_each_life_ended(records, unit, kind, cause, lasted):
+    lives = records.lives[f"{unit}.service"]
     assert Counter((life.kind, life.exit.text) for life in lives).most_common(1)[0][0] == (
         kind,
         cause,
@@ -130,26 +130,26 @@ def test_the_journal_tells_how_each_life_ended(told, unit, kind, cause, lasted):
     )
 
 
-def test_a_start_limit_is_no_sixth_death(told):
-    assert len(told.lives["instant.service"]) == 5
+def test_a_start_limit_is_no_sixth_death(records):
+    assert len(records.lives["instant.service"]) == 5
 
 
-def test_restarts_by_hand_are_told_from_crashes_and_reloads(told):
-    kinds = [(life.kind, life.exit.text) for life in told.lives["hand.service"]]
+def test_restarts_by_hand_are_told_from_crashes_and_reloads(records):
+    kinds = [(life.kind, life.exit.text) for life in records.lives["hand.service"]]
     assert kinds == [(MANUAL, ""), (MANUAL, ""), (CRASH, "signal KILL")]
 
 
-def test_log_lines_come_with_the_records(told):
-    assert list(told.lines) == ["slow.service"]
-    assert {line.text for line in told.lines["slow.service"]} == {
+def test_log_lines_come_with_the_records(records):
+    assert list(records.lines) == ["slow.service"]
+    assert {line.text for line in records.lines["slow.service"]} == {
         "reading config", "cannot open config",
     }  # fmt: skip
 
 
-def test_the_last_words_are_those_of_the_dead_and_no_greeting_of_the_living(told, services):
+def test_the_last_words_are_those_of_the_dead_and_no_greeting_of_the_living(records, services):
     slow = services["slow"]
-    lines = told.lines["slow.service"]
-    assert lines[-1] == systemd.Line(slow.incarnation, "reading config")
+    lines = records.lines["slow.service"]
+    assert lines[-1] == systemd.LogLine(slow.incarnation, "reading config")
     assert systemd.last_lines(lines, slow)[-1] == "cannot open config"
     assert systemd.last_lines(lines[-1:], slow) == ("reading config",)
 
@@ -175,7 +175,7 @@ def test_a_message_of_bytes_is_decoded():
         "MESSAGE": [104, 255, 105],
     }
     lines = systemd.parse_journal(json.dumps(record), 9, BOOT).lines
-    assert lines == {"a.service": (systemd.Line("", "h�i"),)}
+    assert lines == {"a.service": (systemd.LogLine("", "h�i"),)}
 
 
 @pytest.mark.parametrize(
@@ -355,8 +355,8 @@ def test_the_records_of_a_user_s_manager_are_its_own():
         return json.dumps({**record, "_PID": "30"} if record.get("_PID") == "1" else record)
 
     theirs = "\n".join(map(hers, JOURNAL.splitlines()))
-    told = systemd.parse_journal(JOURNAL, NOW_US, BOOT)
-    assert systemd.parse_journal(theirs, NOW_US, BOOT, ANN) == told
+    records = systemd.parse_journal(JOURNAL, NOW_US, BOOT)
+    assert systemd.parse_journal(theirs, NOW_US, BOOT, ANN) == records
     assert systemd.parse_journal(JOURNAL, NOW_US, BOOT, ANN).lives == {}
     assert systemd.parse_journal(theirs, NOW_US, BOOT).lives == {}
 

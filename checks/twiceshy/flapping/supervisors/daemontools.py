@@ -1,4 +1,4 @@
-"""daemontools: svscan watches a directory, one supervise keeps each service and each log.
+"""daemontools: svscan watches a directory, one supervise runs each service and each log.
 
 Reads SERVICE/supervise/status (18 bytes, supervise.c) and, by /proc, the child of supervise. There
 is neither a count nor an exit status. supervise waits a second after each fork before it reaps, so
@@ -6,8 +6,8 @@ a program that dies at once always looks up with a pid: that pid is a zombie, wh
 may read.
 
 Rights: root sees all. SERVICE/supervise is 0700, so any other user is left with /proc, cannot tell
-a service stopped by hand from one that waits for its next start, and may name a log service after
-the wrong neighbour (`supervise log` does not say whose it is).
+a stopped service from one that waits to be restarted, and may name a log service after the wrong
+neighbour (`supervise log` does not say whose it is).
 """
 
 from __future__ import annotations

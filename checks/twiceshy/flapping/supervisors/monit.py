@@ -75,7 +75,7 @@ class Control:
 
 
 @dataclass(frozen=True)
-class Entry:
+class MonitProcess:
     """One <service type="3">."""
 
     name: str
@@ -123,7 +123,7 @@ def parse_control(text: str) -> Control:
     return Control(Server(server, user, password), log, tuple(includes))
 
 
-def parse_status(content: bytes) -> list[Entry]:
+def parse_status(content: bytes) -> list[MonitProcess]:
     """The processes in monit's XML. ValueError if it is none of monit's."""
     try:
         root = ElementTree.fromstring(content)
@@ -131,13 +131,13 @@ def parse_status(content: bytes) -> list[Entry]:
         raise ValueError(f"not XML: {error}") from None
     if root.tag != "monit":
         raise ValueError("not monit's XML")
-    entries = []
+    listed = []
     for service in root.iter("service"):
         # Since 5.x an attribute; older servers put <type> inside.
         if (service.get("type") or service.findtext("type")) != PROCESS:
             continue
-        entries.append(
-            Entry(
+        listed.append(
+            MonitProcess(
                 name=service.findtext("name") or service.get("name") or "",
                 pid=_number(service.findtext("pid")),
                 status=_number(service.findtext("status")),
@@ -145,7 +145,7 @@ def parse_status(content: bytes) -> list[Entry]:
                 mode=_number(service.findtext("monitormode")),
             )
         )
-    return entries
+    return listed
 
 
 def _number(text: str | None) -> int:
@@ -155,7 +155,7 @@ def _number(text: str | None) -> int:
 _STAMPED = re.compile(r"\[([^\]]+)\] \w+\s*: (?:'([^']*)' )?(.*)")
 
 
-class Line(NamedTuple):
+class LogEntry(NamedTuple):
     """One line of monit's log."""
 
     at: float  # seconds (Unix)
@@ -163,7 +163,7 @@ class Line(NamedTuple):
     text: str
 
 
-def parse_log(text: str, now_wall: float) -> list[Line]:
+def parse_log(text: str, now_wall: float) -> list[LogEntry]:
     """The lines of monit's log, oldest first; others are left out.
 
     `[2026-11-21T10:07:18+0000]` since 5.27; `[UTC Nov 21 10:07:18]` before, of no year.
@@ -176,7 +176,7 @@ def parse_log(text: str, now_wall: float) -> list[Line]:
         stamp, name, what = found_line.groups()
         at = _time(stamp, now_wall)
         if at is not None:
-            lines.append(Line(at, name or "", what))
+            lines.append(LogEntry(at, name or "", what))
     return lines
 
 
@@ -205,7 +205,7 @@ def viewlog_text(page: str) -> str:
     return html.unescape(inside.group(1)) if inside else ""
 
 
-def lives(lines: Sequence[Line], name: str, ages: Sequence[float]) -> tuple[EndedLife, ...]:
+def lives(lines: Sequence[LogEntry], name: str, ages: Sequence[float]) -> tuple[EndedLife, ...]:
     """The lives of one process that ended, by what monit did about it."""
     ends = []
     why = ""
@@ -231,7 +231,7 @@ def lives(lines: Sequence[Line], name: str, ages: Sequence[float]) -> tuple[Ende
 _USUAL = ("start:", "stop:", "trying to", "process is running", "process is not", "zombie check")
 
 
-def lines_about(lines: Sequence[Line], name: str) -> tuple[str, ...]:
+def lines_about(lines: Sequence[LogEntry], name: str) -> tuple[str, ...]:
     """The last of what monit logged about a process, without what it logs at each restart."""
     about = [line.text for line in lines if line.service == name]
     return tuple(text for text in about if not text.startswith(_USUAL))[-log_lines.SHOWN_LINES :]
@@ -245,7 +245,7 @@ class Unmonitored(Enum):
     UNKNOWN = "unknown"
 
 
-def unmonitored_by(lines: Sequence[Line], name: str) -> tuple[Unmonitored, str]:
+def unmonitored_by(lines: Sequence[LogEntry], name: str) -> tuple[Unmonitored, str]:
     """Who made monit stop monitoring a process, and the log's words for monit's own limit."""
     for line in reversed(lines):
         if line.service != name:
@@ -300,7 +300,7 @@ def _asked(address: str, host: Host) -> list[Service]:
     try:
         with deadline.doing(f"asking monit at {server.address}"):
             answer = local_http.ask(server, "/_status?format=xml", MOST_BYTES)
-            entries = parse_status(answer.body) if answer.status == 200 else []
+            listed = parse_status(answer.body) if answer.status == 200 else []
     except NotAllowed:
         raise Unobservable(
             f"not allowed to use {server.address}: run the check with sudo"
@@ -319,7 +319,7 @@ def _asked(address: str, host: Host) -> list[Service]:
     if answer.status != 200:
         raise Unobservable(f"{server.address} answers with HTTP status {answer.status}")
     with deadline.doing(f"reading the log of monit at {server.address}"):
-        return _services(entries, control, host)
+        return _services(listed, control, host)
 
 
 def _control(file: str) -> tuple[Control, str]:
@@ -382,10 +382,10 @@ def _older_log(control: Control) -> str:
 
 
 def _all_unmonitored(
-    entries: Sequence[Entry], lines: Sequence[Line], control: Control, host: Host
+    listed: Sequence[MonitProcess], lines: Sequence[LogEntry], control: Control, host: Host
 ) -> dict[str, tuple[Unmonitored, str]]:
     """Why each of the unmonitored is not monitored; that may have happened weeks ago."""
-    names = [entry.name for entry in entries if not entry.is_monitored]
+    names = [watched.name for watched in listed if not watched.is_monitored]
     why = {name: unmonitored_by(lines, name) for name in names}
     if any(who is Unmonitored.UNKNOWN for who, _ in why.values()):
         telling = [
@@ -400,49 +400,50 @@ def _all_unmonitored(
     return why
 
 
-def _services(entries: Sequence[Entry], control: Control, host: Host) -> list[Service]:
+def _services(listed: Sequence[MonitProcess], control: Control, host: Host) -> list[Service]:
     lines = parse_log(_log(control, LOG_BYTES), host.now.wall)
-    why = _all_unmonitored(entries, lines, control, host)
+    why = _all_unmonitored(listed, lines, control, host)
     ages: list[float] = []
     if lines:
         newest = max(0.0, host.now.wall - lines[-1].at)
         ages = timestamps.ages([line.at for line in lines], newest)
     found = []
-    for entry in entries:
-        service = _service(entry, lines, why.get(entry.name, (Unmonitored.UNKNOWN, "")), host)
+    for watched in listed:
+        service = _service(watched, lines, why.get(watched.name, (Unmonitored.UNKNOWN, "")), host)
         if lines:
             is_wanted = log_lines.are_wanted(service)
             service = replace(
                 service,
-                history=lives(lines, entry.name, ages),
+                history=lives(lines, watched.name, ages),
                 history_seconds=ages[0],
                 exact=True,
-                log=lines_about(lines, entry.name) if is_wanted else (),
+                log=lines_about(lines, watched.name) if is_wanted else (),
             )
         found.append(service)
     return found
 
 
 def _service(
-    entry: Entry, lines: Sequence[Line], why: tuple[Unmonitored, str], host: Host
+    watched: MonitProcess, lines: Sequence[LogEntry], why: tuple[Unmonitored, str], host: Host
 ) -> Service:
-    service = Service(entry.name, NAME, DOWN, True, next=f"monit status {entry.name}")
-    if not entry.is_monitored:
+    service = Service(watched.name, NAME, DOWN, True, next=f"monit status {watched.name}")
+    if not watched.is_monitored:
         who, limit = why
-        if who is Unmonitored.BY_USER or (entry.mode == ON_REQUEST and who is Unmonitored.UNKNOWN):
+        is_unknown = who is Unmonitored.UNKNOWN
+        if who is Unmonitored.BY_USER or (watched.mode == ON_REQUEST and is_unknown):
             return replace(service, wanted_up=False)
         reason = f"monit stopped monitoring it: {limit}"
-        if who is Unmonitored.UNKNOWN:
+        if is_unknown:
             reason = "monit does not monitor it, and nothing shows that anyone asked for that"
         return replace(service, state=GAVE_UP, reason=reason)
-    daemon = host.process(entry.pid) if entry.pid > 0 else None
+    daemon = host.process(watched.pid) if watched.pid > 0 else None
     if daemon is not None and daemon.is_alive:
         return running(service, daemon, host)
-    if entry.mode == PASSIVE:
+    if watched.mode == PASSIVE:
         return replace(
             service, state=GAVE_UP, reason="it is not running, and monit only watches it (passive)"
         )
-    about = [line.text for line in lines if line.service == entry.name]
+    about = [line.text for line in lines if line.service == watched.name]
     failed = [text for text in about if "failed to start" in text]
     ran = any("process is running" in text for text in about)
     return replace(service, state=BETWEEN, reason=failed[-1] if failed and not ran else "")

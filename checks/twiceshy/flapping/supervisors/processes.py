@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,19 +63,20 @@ class Host:
         return self.processes.get(pid) or read(pid, self.proc)
 
     def age(self, process: Process) -> float:
-        """Seconds from the start of a process to this snapshot; immune to clock steps.
+        """Seconds from the start of a process to this snapshot, or to now if it was born after it.
 
-        The boot-time clock includes suspend, and start ticks are counted on it.
+        Start ticks are counted on the boot-time clock, suspend included, and that is immune to
+        clock steps. /proc/uptime is not asked: lxcfs puts the container's own uptime there, while
+        /proc/PID/stat keeps counting from the host's boot.
         """
-        return max(0.0, self.now.uptime - process.ticks / TICKS_PER_SECOND)
+        born = process.ticks / TICKS_PER_SECOND
+        if born > self.now.uptime and self.is_real:
+            return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - born)
+        return max(0.0, self.now.uptime - born)
 
     def identity(self, process: Process) -> str:
         """Identity of one life of a process, for as long as this host is up."""
         return f"{self.now.boot}:{process.pid}:{process.ticks}"
-
-    def path(self, process: Process, name: str) -> str:
-        """The path of a file about a process: "cwd", "stat"."""
-        return f"{self.proc}/{process.pid}/{name}"
 
 
 def parse_stat(text: str) -> tuple[int, int, str, str, int, int]:

@@ -1,4 +1,4 @@
-"""runit: runsvdir watches a directory, one runsv keeps each service.
+"""runit: runsvdir watches a directory, one runsv runs each service.
 
 Reads SERVICE/supervise/status (20 bytes, runsv.c) and, by /proc, the children of runsv. runit keeps
 neither a count nor an exit status: lives are told apart by the daemon's pid and start ticks, and
@@ -6,7 +6,7 @@ the exit status is watched for (`exit_statuses`) or read off a running finish sc
 
 Rights: root sees all. SERVICE/supervise is 0700, so any other user is left with /proc: which runsv
 has which child, and how many page faults its dead children had. That finds what comes and goes; it
-cannot tell a service that is stopped by hand from one that waits for its next start.
+cannot tell a stopped service from one that waits to be restarted.
 """
 
 from __future__ import annotations

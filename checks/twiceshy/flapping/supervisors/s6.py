@@ -1,4 +1,4 @@
-"""s6: s6-svscan watches a directory, one s6-supervise keeps each service.
+"""s6: s6-svscan watches a directory, one s6-supervise runs each service.
 
 Reads SERVICE/supervise/status and SERVICE/supervise/death_tally, which s6-svdt(1) prints: the last
 100 deaths (file max-death-tally: up to 4096), each with its exit code or signal, from the start of
@@ -7,8 +7,8 @@ down-signal are s6-svc's doing.
 
 Rights: root sees all. SERVICE/supervise is 0700, so any other user is left with /proc: which
 s6-supervise has which child, and how many page faults its dead children had. That finds what comes
-and goes, without an exact count; it cannot tell a service that is stopped by hand from one that
-waits for its next start.
+and goes, without an exact count; it cannot tell a stopped service from one that waits to
+be restarted.
 """
 
 from __future__ import annotations

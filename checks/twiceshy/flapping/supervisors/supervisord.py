@@ -1,12 +1,12 @@
 """supervisord: one daemon for all programs, asked by XML-RPC.
 
 Asks supervisor.getAllProcessInfo for the states and supervisor.readLog for the end of its own log:
-the exact history of every life, with exit status or signal, that tells a death from a stop by hand
+the exact history of every life, with exit status or signal, that tells a death from a manual stop
 (http://supervisord.org/api.html, supervisor/process.py). The exit status in the process info is 0
 again as soon as the program runs.
 
 Rights: the socket is 0700 and root's by default; `chown=` and `chmod=` in [unix_http_server] open
-it, or the check runs by sudo. User name and password are read from the configuration file if that
+it, or the check runs with sudo. User name and password are read from the configuration file if that
 may be read, else from $SUPERVISOR_USERNAME and $SUPERVISOR_PASSWORD. Any other user is left with
 the children of supervisord in /proc: no stops, no FATAL, and names by command line.
 """
@@ -80,8 +80,8 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One event of supervisord's log about one program."""
+class LifeEvent:
+    """One line of supervisord's log about the life of one program."""
 
     at: float  # the local time it is stamped with, counted as if it were UTC
     event: str  # "spawned", "exited", "stopped", "gave up" ...
@@ -142,7 +142,7 @@ def stamp_of(line: str) -> float | None:
         return None
 
 
-def parse_log(text: str) -> list[Line]:
+def parse_log(text: str) -> list[LifeEvent]:
     """The lives and deaths in supervisord's log (supervisor/process.py), oldest first."""
     lines = []
     for line in text.splitlines():
@@ -155,7 +155,7 @@ def parse_log(text: str) -> list[Line]:
         except ValueError:
             continue
         lines.append(
-            Line(
+            LifeEvent(
                 at,
                 spawned or event,
                 name or program,
@@ -184,7 +184,7 @@ def exit_of(detail: str) -> Exit:
     return exited(int(status[1])) if status else Exit(how)
 
 
-def ended(line: Line, age_seconds: float, lasted_seconds: float | None = None) -> EndedLife:
+def ended(line: LifeEvent, age_seconds: float, lasted_seconds: float | None = None) -> EndedLife:
     """A life that ended, by its line "exited" or "stopped"."""
     how = exit_of(line.detail)
     if line.event == "stopped":
@@ -193,7 +193,7 @@ def ended(line: Line, age_seconds: float, lasted_seconds: float | None = None) -
     return EndedLife(age_seconds, CLEAN if is_clean else CRASH, how, lasted_seconds)
 
 
-def lives(lines: Sequence[Line], ages: Sequence[float], program: str) -> tuple[EndedLife, ...]:
+def lives(lines: Sequence[LifeEvent], ages: Sequence[float], program: str) -> tuple[EndedLife, ...]:
     """The lives of one program that ended, with the ages of the lines."""
     ends = []
     spawned: float | None = None
@@ -209,7 +209,7 @@ def lives(lines: Sequence[Line], ages: Sequence[float], program: str) -> tuple[E
     return tuple(ends)
 
 
-def ahead_of_utc(lines: Sequence[Line], starts: Mapping[str, int]) -> float | None:
+def ahead_of_utc(lines: Sequence[LifeEvent], starts: Mapping[str, int]) -> float | None:
     """Seconds by which the log's stamps are ahead of UTC, by a spawn whose time is known.
 
     `starts` has the start of each program's current life, by name. None if no line
@@ -222,7 +222,7 @@ def ahead_of_utc(lines: Sequence[Line], starts: Mapping[str, int]) -> float | No
     return None
 
 
-def _last_spawn(lines: Sequence[Line], line: Line) -> bool:
+def _last_spawn(lines: Sequence[LifeEvent], line: LifeEvent) -> bool:
     spawns = [
         other for other in lines if other.event == "spawned" and other.program == line.program
     ]
@@ -437,7 +437,7 @@ def _daemon(pid: int, supervisord: int, host: Host) -> Process | None:
 
 
 def _ages(
-    lines: Sequence[Line], clock: float, daemons: Mapping[str, Process | None], host: Host
+    lines: Sequence[LifeEvent], clock: float, daemons: Mapping[str, Process | None], host: Host
 ) -> list[float]:
     """How long ago each line was written.
 

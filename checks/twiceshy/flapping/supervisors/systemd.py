@@ -1,19 +1,19 @@
 """systemd: every service of a manager from one `systemctl show`, their lives from the journal.
 
 Besides the system's manager there is one for each user who is logged in or lingers
-(user@UID.service); what that keeps is called ann/web.
+(user@UID.service); its services are called ann/web.
 
 Rights: any user may ask the system's manager for properties, a user's manager only that user and
-root. The journal, the one place that tells a crash from a restart by hand and remembers both, is
-for root and the groups systemd-journal and adm; where it is persistent, a user may read his own.
+root. Only the journal tells a crash from a manual restart and remembers both; it is for root
+and the groups systemd-journal and adm; where it is persistent, a user may read his own.
 
 Formats: systemctl(1) show; org.freedesktop.systemd1(5) for the properties; the message ids of
 sd-messages.h; https://systemd.io/JOURNAL_FILE_FORMAT for how far back the journal goes. Only
 records of the manager itself are believed (the trusted field _PID, systemd.journal-fields(7)): any
 user can send a message id.
 
-Known of NRestarts (service.c; systemd 252): counts automatic restarts alone; kept by daemon-reload
-and daemon-reexec; zeroed by reset-failed and at the next start by hand; never decays. `Result` and
+NRestarts (service.c; systemd 252) counts automatic restarts alone; daemon-reload and daemon-reexec
+keep it, reset-failed and the next manual start zero it, and it never decays. `Result` and
 ExecMainStatus are those of the life that runs, so a sample of a crash loop says success.
 """
 
@@ -274,7 +274,7 @@ class _Life:
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """A log line of a service, and the life that wrote it."""
 
     invocation: str
@@ -287,7 +287,7 @@ class JournalRecords:
 
     # By unit, oldest first and newest last.
     lives: Mapping[str, tuple[EndedLife, ...]] = field(default_factory=dict)
-    lines: Mapping[str, tuple[Line, ...]] = field(default_factory=dict)
+    lines: Mapping[str, tuple[LogLine, ...]] = field(default_factory=dict)
     oldest_us: int | None = None  # monotonic, of the oldest record returned
     records: int = 0
 
@@ -302,7 +302,7 @@ def parse_journal(
     after a success is a loop of clean exits; a success without a restart is no crash.
     """
     lives: dict[str, dict[str, _Life]] = {}
-    lines: dict[str, list[Line]] = {}
+    lines: dict[str, list[LogLine]] = {}
     oldest, records = None, 0
     for line in text.splitlines():
         try:
@@ -321,7 +321,7 @@ def parse_journal(
                 life = lives.setdefault(unit, {}).setdefault(invocation, _Life())
                 _note(life, message, record, at)
         elif isinstance(record.get(manager.writer), str):
-            line_of = Line(
+            line_of = LogLine(
                 str(record.get("_SYSTEMD_INVOCATION_ID", "")), _message(record.get("MESSAGE"))
             )
             lines.setdefault(record[manager.writer], []).append(line_of)
@@ -674,7 +674,7 @@ def _with_lives(service: Service, records: JournalRecords, reach: float, log_lin
     )
 
 
-def last_lines(lines: Sequence[Line], service: Service) -> tuple[str, ...]:
+def last_lines(lines: Sequence[LogLine], service: Service) -> tuple[str, ...]:
     """What lives that ended have logged; the current one's greetings only if that is nothing."""
     prefix = long(service.name) + ": "  # of what systemd's child logs before it is the program
     dead = [line for line in lines if line.invocation != service.incarnation]
