@@ -63,8 +63,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from twiceshy.flapping import history, judgement, observation, supervisors
-from twiceshy.flapping.counting import Record, count, updated
-from twiceshy.flapping.history import Remembered
+from twiceshy.flapping.counting import count, updated
+from twiceshy.flapping.history import Notes
 from twiceshy.flapping.judgement import Assessment, verdict_on
 from twiceshy.flapping.observation import Observation
 from twiceshy.flapping.report import missing, report
@@ -198,20 +198,20 @@ def plan(
 def _run(settings: Settings, at: Stamp, past: History, look: Look) -> Report:
     """Observe, remember, judge, report."""
     selection, limits = settings.selection, settings.limits
-    remembered = history.read(past, selection.signature, at)
-    observed = look(settings, at, remembered.known)
+    notes = history.read(past, selection.signature, at)
+    observed = look(settings, at, notes.known)
 
     assessments = []
     for subject, service in observed.services:
-        record = _updated(subject, service, remembered, settings, at)
-        history.write(past, remembered, subject, record, observed.known.get(subject), at)
-        is_first = remembered.record(subject) is None
-        assessments.append(_assessed(subject, service, record, settings, at, is_first))
+        assessment = _assessed(subject, service, notes, settings, at)
+        known = observed.known.get(subject)
+        history.write(past, notes, subject, assessment.record, known, at)
+        assessments.append(assessment)
 
     findings = [*observed.findings, *_missing(observed, settings)]
     if not observed.findings:
         history.write_run(past, selection.signature, at)
-    history.forget(past, remembered, at)
+    history.forget(past, notes, at)
     unsaved = past.save()
     if unsaved is not None:
         findings.append(unsaved)
@@ -220,21 +220,17 @@ def _run(settings: Settings, at: Stamp, past: History, look: Look) -> Report:
     return replace(made, remarks=(*made.remarks, past.remark)) if past.remark else made
 
 
-def _updated(
-    subject: str, service: Service, remembered: Remembered, settings: Settings, at: Stamp
-) -> Record:
-    """What is known of a daemon after this run."""
-    before, seen = remembered.record(subject), remembered.last_seen(subject)
-    previous = None if before is None or seen is None else min(seen, at.uptime)
-    return updated(before, service, at.uptime, previous, settings.limits.window)
-
-
 def _assessed(
-    subject: str, service: Service, record: Record, settings: Settings, at: Stamp, is_first: bool
+    subject: str, service: Service, notes: Notes, settings: Settings, at: Stamp
 ) -> Assessment:
     """A daemon with its restarts within the window and what they mean."""
     limits = settings.limits
-    counted = count(service, record, at.uptime, limits.window, limits.clean_exit_ok, is_first)
+    before, seen = notes.record(subject), notes.last_seen(subject)
+    previous = None if before is None or seen is None else min(seen, at.uptime)
+    record = updated(before, service, at.uptime, previous, limits.window)
+    counted = count(
+        service, record, at.uptime, limits.window, limits.clean_exit_ok, is_first=before is None
+    )
     is_named = settings.selection.names(service)
     verdict = verdict_on(service, counted, record, at.uptime, limits, is_named)
     log = service.log[-settings.log_lines :] if settings.log_lines else ()

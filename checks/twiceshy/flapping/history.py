@@ -1,4 +1,4 @@
-"""What is remembered of daemons from run to run: a note per daemon, and one per run."""
+"""The history of daemons from run to run: a note per daemon, and one per run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ FORGET_SECONDS = 30 * REFRESH_SECONDS
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """What earlier runs of this boot have left."""
+class Notes:
+    """What earlier runs of this boot have left, by subject."""
 
-    notes: Mapping[str, Sample]  # by subject
+    by_subject: Mapping[str, Sample]
     last_run: float  # uptime of the last run that asked for the same services; 0.0 without one
 
     def record(self, subject: str) -> Record | None:
         """The record of a daemon; None for one that is new, or whose note is none of ours."""
-        note = self.notes.get(subject)
+        note = self.by_subject.get(subject)
         return None if note is None else Record.from_note(note.value)
 
     def last_seen(self, subject: str) -> float | None:
@@ -33,7 +33,7 @@ class Remembered:
 
         Nothing is written of a daemon that just goes on; then the last run has seen it last.
         """
-        note = self.notes.get(subject)
+        note = self.by_subject.get(subject)
         return None if note is None else max(note.at.uptime, self.last_run)
 
     @property
@@ -41,21 +41,21 @@ class Remembered:
         """What the last run knew of watched processes, by subject."""
         return {
             subject: KnownProcess(*note.value["known"])
-            for subject, note in self.notes.items()
+            for subject, note in self.by_subject.items()
             if isinstance(note.value, dict) and isinstance(note.value.get("known"), list)
         }
 
 
-def read(past: History, signature: str, now: Stamp) -> Remembered:
+def read(past: History, signature: str, now: Stamp) -> Notes:
     """The notes of this boot; of an earlier one no age and no counter means anything now."""
     notes = {subject: note for subject, note in past.notes() if note.at.boot == now.boot}
     run = notes.get(RUN + signature)
-    return Remembered(notes, run.at.uptime if run is not None else 0.0)
+    return Notes(notes, run.at.uptime if run is not None else 0.0)
 
 
 def write(
     past: History,
-    remembered: Remembered,
+    notes: Notes,
     subject: str,
     record: Record,
     known: KnownProcess | None,
@@ -65,7 +65,7 @@ def write(
     value = record.as_note()
     if known is not None:
         value["known"] = list(vars(known).values())
-    note = remembered.notes.get(subject)
+    note = notes.by_subject.get(subject)
     if note is None or value != note.value or now.uptime - note.at.uptime > REFRESH_SECONDS:
         past.write_note(subject, value, now)
 
@@ -75,10 +75,10 @@ def write_run(past: History, signature: str, now: Stamp) -> None:
     past.write_note(RUN + signature, {}, now)
 
 
-def forget(past: History, remembered: Remembered, now: Stamp) -> None:
-    """Drop what is remembered of other boots and of services that have been gone for a month."""
+def forget(past: History, notes: Notes, now: Stamp) -> None:
+    """Drop the notes of other boots, and of services that have been gone for a month."""
     past.defer("DELETE FROM note WHERE boot <> ?", (now.boot,))
-    for subject, note in remembered.notes.items():
+    for subject, note in notes.by_subject.items():
         if now.uptime - note.at.uptime > FORGET_SECONDS:
             past.defer(
                 "DELETE FROM note WHERE subject = ? AND uptime = ?", (subject, note.at.uptime)
