@@ -39,8 +39,7 @@ from twiceshy.flapping.service import (
 )
 from twiceshy.flapping.settings import Limits, Selection, Settings, Watch
 from twiceshy.flapping.supervisors import processes, running_here
-from twiceshy.flapping.supervisors.processes import Host as ProcessTable
-from twiceshy.flapping.supervisors.processes import Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.unsupervised import KnownProcess
 from twiceshy.kit import options as opt
 from twiceshy.kit.check import Check
@@ -898,8 +897,8 @@ def proc_line(
 
 
 def look_for(watch: Watch, *listed: Process, **more: object) -> Service:
-    host = ProcessTable(Stamp(BOOT, 100.0, 0.0), proc_of(*listed))
-    service, _ = unsupervised.observed(watch, host, **more)  # type: ignore[arg-type]
+    table = ProcessTable(Stamp(BOOT, 100.0, 0.0), proc_of(*listed))
+    service, _ = unsupervised.observed(watch, table, **more)  # type: ignore[arg-type]
     return service
 
 

@@ -65,7 +65,7 @@ class Services:
     def look(self) -> list[daemontools.Service]:
         """One observation."""
         return daemontools.services(
-            Instance("daemontools", str(self.directory), 10), self.proc.host()
+            Instance("daemontools", str(self.directory), 10), self.proc.table()
         )
 
 

@@ -26,7 +26,12 @@ class Speaker:
     def __init__(self, path: Path, answer: bytes | None) -> None:
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                self.request.recv(65536)
+                with self.request.makefile("rb") as lines:
+                    length = 0
+                    while (line := lines.readline()).strip():
+                        if line.lower().startswith(b"content-length:"):
+                            length = int(line.split()[1])
+                    lines.read(length)
                 if answer is None:
                     time.sleep(1)
                 else:
@@ -124,7 +129,7 @@ def test_what_a_supervisord_may_answer(
     speak: Speak, tmp_path: Path, answer: bytes, state: str, reason: str
 ) -> None:
     instance = Instance("supervisord", speak(answer))
-    (service,) = supervisord.services(instance, Proc(tmp_path / "proc").host())
+    (service,) = supervisord.services(instance, Proc(tmp_path / "proc").table())
     assert (service.name, service.state) == ("supervisord", state)
     assert reason in service.reason + service.unseen
 
@@ -143,6 +148,6 @@ def test_what_a_monit_may_answer(
     speak: Speak, tmp_path: Path, answer: bytes, state: str, reason: str
 ) -> None:
     instance = Instance("monit", speak(answer))
-    (service,) = monit.services(instance, Proc(tmp_path / "proc").host())
+    (service,) = monit.services(instance, Proc(tmp_path / "proc").table())
     assert (service.name, service.state) == ("monit", state)
     assert reason in service.reason + service.unseen

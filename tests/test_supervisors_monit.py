@@ -159,7 +159,7 @@ def test_every_state_as_monit_tells_it(tmp_path: Path, serve: Serve) -> None:
         log=stamped(900, "'byhand' unmonitor on user request")
         + stamped(800, "'limit' service restarted 3 times within 5 cycles(s) - unmonitor"),
     )
-    looked = monit.services(instance, proc.host())
+    looked = monit.services(instance, proc.table())
     assert states(looked) == [
         ("web", UP, True),
         ("dead", BETWEEN, True),
@@ -187,7 +187,7 @@ def test_the_log_page_is_the_history(tmp_path: Path, serve: Serve) -> None:
         + stamped(10, "'web' failed protocol test [HTTP] at [localhost]:80 -- <refused>")
         + stamped(10, "'web' trying to restart")
     )
-    (service,) = monit.services(serve(process("web", 100), log=log), proc.host())
+    (service,) = monit.services(serve(process("web", 100), log=log), proc.table())
     assert service.history == (
         EndedLife(60.0, CRASH, Exit("process is not running")),
         EndedLife(30.0, MANUAL, Exit("manual restart")),
@@ -201,7 +201,7 @@ def test_a_wrong_password_is_unseen_and_says_what_to_do(
 ) -> None:
     instance = serve(process("web", 100))
     monkeypatch.setenv("MONIT_PASSWORD", "wrong")
-    (service,) = monit.services(instance, Proc(tmp_path / "proc").host())
+    (service,) = monit.services(instance, Proc(tmp_path / "proc").table())
     assert service.state == UNSEEN
     assert "$MONIT_USERNAME" in service.unseen
 
@@ -209,13 +209,13 @@ def test_a_wrong_password_is_unseen_and_says_what_to_do(
 def test_a_monit_that_does_not_answer_is_its_outage(tmp_path: Path) -> None:
     proc = Proc(tmp_path / "proc")
     instance = Instance("monit", str(tmp_path / "none.sock"))
-    assert states(monit.services(instance, proc.host())) == [("monit", GAVE_UP, True)]
+    assert states(monit.services(instance, proc.table())) == [("monit", GAVE_UP, True)]
 
 
 def test_a_control_file_that_may_not_be_read_is_unseen(tmp_path: Path) -> None:
     proc = Proc(tmp_path / "proc")
     instance = Instance("monit", str(tmp_path / "monitrc"))
-    (service,) = monit.services(instance, proc.host())
+    (service,) = monit.services(instance, proc.table())
     assert service.state == UNSEEN
     assert "sudo" in service.unseen
 
@@ -224,4 +224,4 @@ def test_a_typed_command_is_no_daemon(tmp_path: Path) -> None:
     proc = Proc(tmp_path / "proc")
     proc.add(100, 1, "monit", "-c", "/etc/my/monitrc")
     proc.add(101, 1, "monit", "-c", "/etc/my/monitrc", "status")
-    assert monit.instances(proc.host()) == [Instance("monit", "/etc/my/monitrc", 100)]
+    assert monit.instances(proc.table()) == [Instance("monit", "/etc/my/monitrc", 100)]

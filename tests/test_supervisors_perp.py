@@ -139,9 +139,9 @@ def test_every_state_as_perpd_tells_it(tmp_path: Path, serve: Serve) -> None:
         }
     )
     (tmp_path / "perp/inactive").mkdir()
-    (instance,) = perp.instances(proc.host())
+    (instance,) = perp.instances(proc.table())
     assert instance == Instance("perp", str(tmp_path / "perp"), 9)
-    looked = perp.services(instance, proc.host())
+    looked = perp.services(instance, proc.table())
     assert [(s.name, s.state, s.wanted_up, s.last_exit) for s in looked] == [
         ("dead", BETWEEN, True, NO_EXIT),
         ("governed", BETWEEN, True, NO_EXIT),
@@ -158,20 +158,20 @@ def test_a_log_is_a_service_of_its_own(tmp_path: Path, serve: Serve) -> None:
     proc.add(100, 9, "web", age=77.0)
     proc.add(101, 9, "tinylog", "/var/log/web", age=5.0)
     serve({"web": perpd.status(perpd.half(100), perpd.half(101, 1))})
-    looked = perp.services(Instance("perp", str(tmp_path / "perp")), proc.host())
+    looked = perp.services(Instance("perp", str(tmp_path / "perp")), proc.table())
     assert [(s.name, s.age_seconds) for s in looked] == [("web", 77.0), ("web/log", 5.0)]
 
 
 def test_a_service_that_perpd_has_not_seen_yet_is_left_out(tmp_path: Path, serve: Serve) -> None:
     serve({"web": perpd.refusal(20)})
     proc = Proc(tmp_path / "proc")
-    assert perp.services(Instance("perp", str(tmp_path / "perp")), proc.host()) == []
+    assert perp.services(Instance("perp", str(tmp_path / "perp")), proc.table()) == []
 
 
 def test_a_socket_that_nobody_listens_at_is_perpds_outage(tmp_path: Path) -> None:
     (tmp_path / "perp").mkdir()
     proc = Proc(tmp_path / "proc")
-    (looked,) = perp.services(Instance("perp", str(tmp_path / "perp")), proc.host())
+    (looked,) = perp.services(Instance("perp", str(tmp_path / "perp")), proc.table())
     assert (looked.name, looked.state) == ("perpd", GAVE_UP)
 
 
@@ -181,7 +181,7 @@ def test_a_stranger_sees_perpds_children(tmp_path: Path) -> None:
     proc.add(100, 9, "/bin/sh", "./rc.main", "start", "web", age=7.0)
     proc.add(101, 9, "rsyslogd", "-n", age=70.0)
     instance = Instance("perp", "/etc/perp", 9)
-    looked = perp.children_of(instance, "not allowed", proc.host())
+    looked = perp.children_of(instance, "not allowed", proc.table())
     assert [(s.name, s.state, s.age_seconds, s.unseen) for s in looked] == [
         ("rsyslogd", UP, 70.0, "not allowed"),
         ("web", UP, 7.0, "not allowed"),

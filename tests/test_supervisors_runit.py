@@ -113,7 +113,7 @@ class Services:
 
     def look(self) -> list[runit.Service]:
         """One observation."""
-        return runit.services(Instance("runit", str(self.directory), 10), self.proc.host())
+        return runit.services(Instance("runit", str(self.directory), 10), self.proc.table())
 
 
 def test_root_sees_what_is_up_down_and_between(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_the_status_file_of_a_dead_runsv_is_not_believed(tmp_path: Path) -> None
     services = Services(tmp_path)
     (services.directory / "web/supervise").mkdir(parents=True)
     (services.directory / "web/supervise/status").write_bytes(status(3_999_999))
-    looked = runit.services(Instance("runit", str(services.directory)), services.proc.host())
+    looked = runit.services(Instance("runit", str(services.directory)), services.proc.table())
     assert [(s.name, s.state, s.wanted_up, s.reason) for s in looked] == [
         ("web", GAVE_UP, True, "its runsv is dead, nothing restarts it")
     ]

@@ -164,7 +164,7 @@ class Services:
 
     def look(self, now: Stamp = NOW) -> s6.Service:
         """One observation of the only service."""
-        (service,) = s6.services(Instance("s6", str(self.directory), 10), self.proc.host(now))
+        (service,) = s6.services(Instance("s6", str(self.directory), 10), self.proc.table(now))
         return service
 
 

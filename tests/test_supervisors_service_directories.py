@@ -22,7 +22,7 @@ from twiceshy.flapping.supervisors import (
     service_directories,
     timestamps,
 )
-from twiceshy.flapping.supervisors.processes import Host
+from twiceshy.flapping.supervisors.processes import ProcessTable
 
 RUNIT = runit.PROGRAMS
 
@@ -108,7 +108,7 @@ def host(tmp_path: Path, as_root: bool = True) -> Proc:
 
 def test_a_scanner_is_a_place(tmp_path: Path) -> None:
     proc = host(tmp_path)
-    assert service_directories.instances(RUNIT, proc.host()) == [
+    assert service_directories.instances(RUNIT, proc.table()) == [
         Instance("runit", str(tmp_path / "service"), 10)
     ]
 
@@ -116,7 +116,7 @@ def test_a_scanner_is_a_place(tmp_path: Path) -> None:
 def test_keepers_without_a_scanner_are_a_place_by_their_directory(tmp_path: Path) -> None:
     proc = host(tmp_path)
     proc.add(20, 1, "runsv", "alone", cwd=tmp_path / "elsewhere/alone")
-    assert service_directories.instances(RUNIT, proc.host())[1:] == [
+    assert service_directories.instances(RUNIT, proc.table())[1:] == [
         Instance("runit", str(tmp_path / "elsewhere"))
     ]
 
@@ -124,7 +124,7 @@ def test_keepers_without_a_scanner_are_a_place_by_their_directory(tmp_path: Path
 def test_a_service_that_nobody_keeps_any_more_is_listed(tmp_path: Path) -> None:
     proc = host(tmp_path)
     instance = Instance("runit", str(tmp_path / "service"), 10)
-    kept = service_directories.directories(RUNIT, instance, proc.host())
+    kept = service_directories.directories(RUNIT, instance, proc.table())
     assert [(k.name, k.keeper.pid if k.keeper else None) for k in kept] == [
         ("lost", None),
         ("web", 11),
@@ -140,7 +140,7 @@ def test_a_directory_without_supervise_is_no_service(tmp_path: Path) -> None:
 def test_a_stranger_has_the_names_from_the_command_lines(tmp_path: Path) -> None:
     proc = host(tmp_path, as_root=False)
     instance = Instance("runit", str(tmp_path / "service"), 10)
-    kept = service_directories.directories(RUNIT, instance, proc.host())
+    kept = service_directories.directories(RUNIT, instance, proc.table())
     assert [(k.name, k.path) for k in kept if k.keeper] == [("web", str(tmp_path / "service/web"))]
 
 
@@ -149,7 +149,7 @@ def test_a_stranger_who_cannot_tell_directories_goes_by_the_name(tmp_path: Path)
     proc.add(20, 1, "s6-svscan", "-c", "500", "service")
     proc.add(21, 20, "s6-supervise", "web")
     instance = Instance("s6", str(tmp_path / "service"))
-    kept = service_directories.directories(s6.PROGRAMS, instance, proc.host())
+    kept = service_directories.directories(s6.PROGRAMS, instance, proc.table())
     assert [(k.name, k.keeper.pid if k.keeper else None) for k in kept] == [
         ("lost", None),
         ("web", 21),
@@ -159,7 +159,7 @@ def test_a_stranger_who_cannot_tell_directories_goes_by_the_name(tmp_path: Path)
 def test_the_options_of_a_scanner_are_not_its_directory(tmp_path: Path) -> None:
     proc = Proc(tmp_path / "proc")
     proc.add(20, 1, "s6-svscan", "-c", "500", "/run/service")
-    assert service_directories.instances(s6.PROGRAMS, proc.host()) == [
+    assert service_directories.instances(s6.PROGRAMS, proc.table()) == [
         Instance("s6", "/run/service", 20)
     ]
 
@@ -167,7 +167,7 @@ def test_the_options_of_a_scanner_are_not_its_directory(tmp_path: Path) -> None:
 def test_a_service_directory_may_be_named_itself(tmp_path: Path) -> None:
     proc = host(tmp_path)
     instance = Instance("runit", str(tmp_path / "service/web"))
-    kept = service_directories.directories(RUNIT, instance, proc.host())
+    kept = service_directories.directories(RUNIT, instance, proc.table())
     assert [k.name for k in kept] == ["web"]
 
 
@@ -175,7 +175,7 @@ def test_a_symbolic_link_leads_to_the_same_services(tmp_path: Path) -> None:
     proc = host(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "service")
     instance = Instance("runit", str(tmp_path / "link"))
-    kept = service_directories.directories(RUNIT, instance, proc.host())
+    kept = service_directories.directories(RUNIT, instance, proc.table())
     assert [k.name for k in kept] == ["lost", "web"]
 
 
@@ -205,7 +205,7 @@ def test_a_death_is_seen_in_another_process(
     assert keeper.stdout is not None
     try:
         keeper.stdout.readline()
-        seen = way([keeper.pid], Host(NOW, {}), seconds=3.0, apart_from=())[keeper.pid]
+        seen = way([keeper.pid], ProcessTable(NOW, {}), seconds=3.0, apart_from=())[keeper.pid]
         assert seen.child is not None or seen.deaths
         # Other users on Linux before 6.15 see the child, but not its status.
         assert seen.last_exit in (expected, NO_EXIT)
@@ -222,7 +222,7 @@ def test_the_end_of_a_process_is_seen_by_its_pidfd() -> None:
     living = subprocess.Popen(["sleep", "100"])
     try:
         pids = [dying.pid, living.pid]
-        ends = exit_statuses.of_processes_by_pidfd(pids, Host(NOW, {}), seconds=1.0)
+        ends = exit_statuses.of_processes_by_pidfd(pids, ProcessTable(NOW, {}), seconds=1.0)
         assert ends.keys() == {dying.pid}
         # As root by the zombie, else by the pidfd, which knows it only when it has been reaped.
         assert ends[dying.pid] in (exited(7), NO_EXIT)
@@ -234,7 +234,7 @@ def test_the_end_of_a_process_is_seen_by_its_pidfd() -> None:
 
 def test_nothing_is_waited_for_where_nothing_is_suspicious() -> None:
     begin = time.monotonic()
-    assert service_directories.watched([], Host(NOW, {})) == []
+    assert service_directories.watched([], ProcessTable(NOW, {})) == []
     assert time.monotonic() - begin < 0.5
 
 

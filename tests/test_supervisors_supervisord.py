@@ -181,7 +181,7 @@ def test_the_states(
     tmp_path: Path, serve: Serve, reported: dict[str, Any], state: str, wanted_up: bool, reason: str
 ) -> None:
     proc = Proc(tmp_path / "proc")
-    service = one(supervisord.services(serve([reported]), proc.host()))
+    service = one(supervisord.services(serve([reported]), proc.table()))
     assert (service.state, service.wanted_up, service.reason) == (state, wanted_up, reason)
 
 
@@ -198,7 +198,7 @@ def test_a_crash_loop_has_its_history_although_it_runs(tmp_path: Path, serve: Se
     )
     start = int(supervisord.time_of("2026-11-21 10:07:50"))
     web = info("web", "RUNNING", pid=102, start=start, stop=start - 2, now=int(CLOCK))
-    service = one(supervisord.services(serve([web], log), proc.host()))
+    service = one(supervisord.services(serve([web], log), proc.table()))
     assert service == Service(
         "web",
         "supervisord",
@@ -230,7 +230,7 @@ def test_a_pool_is_judged_by_member(tmp_path: Path, serve: Serve) -> None:
         info("pool_00", "RUNNING", group="pool", pid=100, now=int(CLOCK)),
         info("pool_01", "RUNNING", group="pool", pid=101, now=int(CLOCK)),
     ]
-    looked = supervisord.services(serve(members, log), proc.host())
+    looked = supervisord.services(serve(members, log), proc.table())
     assert [(s.name, len(s.history or ())) for s in looked] == [
         ("pool:pool_00", 0),
         ("pool:pool_01", 1),
@@ -241,7 +241,7 @@ def test_two_programs_of_one_name_have_no_history(tmp_path: Path, serve: Serve) 
     proc = Proc(tmp_path / "proc")
     log = "2026-11-21 10:07:49,000 WARN exited: w (exit status 5; not expected)\n"
     reported = [info("w", "STOPPED", group="a"), info("w", "STOPPED", group="b")]
-    looked = supervisord.services(serve(reported, log), proc.host())
+    looked = supervisord.services(serve(reported, log), proc.table())
     assert [(s.name, s.history, s.exact) for s in looked] == [
         ("a:w", None, False),
         ("b:w", None, False),
@@ -250,7 +250,7 @@ def test_two_programs_of_one_name_have_no_history(tmp_path: Path, serve: Serve) 
 
 def test_without_a_log_there_is_no_history(tmp_path: Path, serve: Serve) -> None:
     proc = Proc(tmp_path / "proc")
-    service = one(supervisord.services(serve([info("web", "STOPPED")]), proc.host()))
+    service = one(supervisord.services(serve([info("web", "STOPPED")]), proc.table()))
     assert (service.history, service.exact) == (None, False)
 
 
@@ -263,7 +263,7 @@ def test_a_clock_step_since_the_last_spawn_is_taken_back(tmp_path: Path, serve: 
     )
     # The clock says 10 seconds, the process is an hour older: it was stepped back.
     web = info("web", "RUNNING", pid=100, now=int(CLOCK))
-    service = one(supervisord.services(serve([web], log), proc.host()))
+    service = one(supervisord.services(serve([web], log), proc.table()))
     assert service.history is not None
     assert service.history[0].age_seconds == pytest.approx(3612.0)
 
@@ -271,7 +271,7 @@ def test_a_clock_step_since_the_last_spawn_is_taken_back(tmp_path: Path, serve: 
 def test_a_socket_that_nobody_listens_at_is_its_outage(tmp_path: Path) -> None:
     proc = Proc(tmp_path / "proc")
     instance = Instance("supervisord", str(tmp_path / "none.sock"))
-    service = one(supervisord.services(instance, proc.host()))
+    service = one(supervisord.services(instance, proc.table()))
     assert (service.name, service.state) == ("supervisord", GAVE_UP)
 
 
@@ -284,9 +284,9 @@ def test_a_stranger_sees_its_children_as_far_as_they_can_be_told_apart(tmp_path:
     proc.add(100, 9, "/usr/bin/python3", "/usr/bin/web", "--port", "80", age=70.0)
     proc.add(101, 9, "/usr/bin/worker", age=50.0)
     youngest = proc.add(102, 9, "/usr/bin/worker", age=40.0)
-    (instance,) = supervisord.instances(proc.host())
+    (instance,) = supervisord.instances(proc.table())
     assert instance == Instance("supervisord", str(configuration), 9)
-    looked = supervisord.services(instance, proc.host())
+    looked = supervisord.services(instance, proc.table())
     assert [(s.name, s.state, s.age_seconds) for s in looked] == [
         ("web", UP, 70.0),
         ("worker", UP, 40.0),

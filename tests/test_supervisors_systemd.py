@@ -28,7 +28,7 @@ from twiceshy.flapping.service import (
     short,
 )
 from twiceshy.flapping.supervisors import Instance, systemd
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.kit import subprocesses
 from twiceshy.kit.plugin import CheckError
 from twiceshy.kit.stamps import Stamp
@@ -237,7 +237,7 @@ def journals(tmp_path: Path) -> Sequence[str]:
 PLACE = Instance("systemd", "system", 1)
 INIT = Process(1, 0, "systemd", "S", 0, 0, ("systemd",), 0)
 NOW = Stamp(BOOT, 1000.0, 1.8e9)
-FIRST = Host(NOW, {1: INIT})
+FIRST = ProcessTable(NOW, {1: INIT})
 
 
 def test_all_services_cost_one_systemctl_and_one_journalctl(journals):
@@ -324,10 +324,10 @@ def test_a_journalctl_that_hangs_costs_the_causes_only(journals):
 
 def test_systemd_is_found_as_pid_1_alone():
     assert systemd.instances(FIRST) == [PLACE]
-    assert systemd.instances(Host(NOW, {1: replace(INIT, comm="tini")})) == []
+    assert systemd.instances(ProcessTable(NOW, {1: replace(INIT, comm="tini")})) == []
 
 
-USERS = Host(
+USERS = ProcessTable(
     NOW,
     {
         1: INIT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twiceshy.flapping.supervisors.processes import Host
+from twiceshy.flapping.supervisors.processes import ProcessTable
 from twiceshy.kit.stamps import Stamp
 
 BOOT = "11111111-2222-3333-4444-555555555555"
@@ -22,9 +22,9 @@ class Proc:
         (root / "sys/kernel/random/boot_id").write_text(BOOT + "\n")
         (root / "uptime").write_text(f"{UPTIME} 1.0\n")
 
-    def host(self, now: Stamp = NOW) -> Host:
+    def table(self, now: Stamp = NOW) -> ProcessTable:
         """A snapshot of it."""
-        return Host.observed(now, self.root)
+        return ProcessTable.observed(now, self.root)
 
     def add(
         self,

@@ -11,7 +11,7 @@ from twiceshy.flapping import supervisors, unsupervised
 from twiceshy.flapping.service import NO_SUPERVISOR, SYSTEMD, Service
 from twiceshy.flapping.settings import Selection, Settings
 from twiceshy.flapping.supervisors import Instance
-from twiceshy.flapping.supervisors.processes import PROC, Host, snapshot
+from twiceshy.flapping.supervisors.processes import PROC, ProcessTable, snapshot
 from twiceshy.flapping.unsupervised import KnownProcess
 from twiceshy.kit import subprocesses
 from twiceshy.kit.plugin import CRITICAL, UNKNOWN, CheckError
@@ -35,20 +35,20 @@ def observe(
 
     `known`: what the last run knew of watched processes. CheckError if there is nothing to ask.
     """
-    host = Host.observed(now, proc)
+    table = ProcessTable.observed(now, proc)
     selection = settings.selection
-    services, learned = _watched_processes(selection, host, known)
+    services, learned = _watched_processes(selection, table, known)
     findings: list[Finding] = []
-    for name in _supervisors(selection, host) if selection.by_supervisor else ():
-        instances = _instances(name, selection, host)
+    for name in _supervisors(selection, table) if selection.by_supervisor else ():
+        instances = _instances(name, selection, table)
         if not instances and name in selection.supervisors:
             text = f"{name} is not running on this host"
             findings.append(Finding(CRITICAL, text, code="missing"))
         for instance in instances:
             try:
-                found = _services(instance, settings, host)
+                found = _services(instance, settings, table)
             except subprocesses.NoAnswer as error:
-                findings.append(_hangs(instance, host, error))
+                findings.append(_hangs(instance, table, error))
             except CheckError as error:
                 findings.append(Finding(UNKNOWN, str(error)))
             else:
@@ -66,29 +66,29 @@ def has_supervisor(proc: Path = PROC) -> bool:
 
 
 def _watched_processes(
-    selection: Selection, host: Host, known: Mapping[str, KnownProcess]
+    selection: Selection, table: ProcessTable, known: Mapping[str, KnownProcess]
 ) -> tuple[list[tuple[str, Service]], dict[str, KnownProcess]]:
     """The watched processes as services with their subjects, and what to know of each."""
     services: list[tuple[str, Service]] = []
     learned: dict[str, KnownProcess] = {}
     if not selection.watches:
         return services, learned
-    callers = unsupervised.ourselves_and_our_callers(host.processes, os.getpid(), "check_flapping")
-    for watch in unsupervised.each_program(selection.watches, host.processes, callers):
+    callers = unsupervised.ourselves_and_our_callers(table.processes, os.getpid(), "check_flapping")
+    for watch in unsupervised.each_program(selection.watches, table.processes, callers):
         subject = f"{NO_SUPERVISOR}::{watch.name}"
         service, learned[subject] = unsupervised.observed(
-            watch, host, known=known.get(subject), ourselves=callers
+            watch, table, known=known.get(subject), ourselves=callers
         )
         services.append((subject, service))
     return services, learned
 
 
-def _supervisors(selection: Selection, host: Host) -> Sequence[str]:
+def _supervisors(selection: Selection, table: ProcessTable) -> Sequence[str]:
     """The supervisors to ask, by name; CheckError without any."""
     if selection.supervisors:
         return selection.supervisors
-    names = supervisors.running_here(host.processes.values())
-    if SYSTEMD not in names and supervisors.module(SYSTEMD).instances(host):
+    names = supervisors.running_here(table.processes.values())
+    if SYSTEMD not in names and supervisors.module(SYSTEMD).instances(table):
         names = [SYSTEMD, *names]
     if not names:
         some = ", ".join(supervisors.PROGRAMS)
@@ -99,9 +99,9 @@ def _supervisors(selection: Selection, host: Host) -> Sequence[str]:
     return names
 
 
-def _instances(name: str, selection: Selection, host: Host) -> Sequence[Instance]:
+def _instances(name: str, selection: Selection, table: ProcessTable) -> Sequence[Instance]:
     """The instances of a supervisor: those at the given addresses, else all that run."""
-    running = supervisors.module(name).instances(host)
+    running = supervisors.module(name).instances(table)
     if not selection.addresses or name == SYSTEMD:
         return running
     here = [instance for instance in running if instance.address in selection.addresses]
@@ -111,11 +111,11 @@ def _instances(name: str, selection: Selection, host: Host) -> Sequence[Instance
     ]
 
 
-def _services(instance: Instance, settings: Settings, host: Host) -> list[Service]:
+def _services(instance: Instance, settings: Settings, table: ProcessTable) -> list[Service]:
     """The services of one instance that are asked for."""
     selection = settings.selection
     if instance.supervisor != SYSTEMD:
-        found = supervisors.module(instance.supervisor).services(instance, host)
+        found = supervisors.module(instance.supervisor).services(instance, table)
         return [service for service in found if selection.wants(service.name)]
     from twiceshy.flapping.supervisors import systemd
 
@@ -125,12 +125,12 @@ def _services(instance: Instance, settings: Settings, host: Host) -> list[Servic
         log_lines=settings.log_lines,
         wanted=selection.wants,
     )
-    return systemd.services(instance, host, query)
+    return systemd.services(instance, table, query)
 
 
-def _hangs(instance: Instance, host: Host, error: subprocesses.NoAnswer) -> Finding:
+def _hangs(instance: Instance, table: ProcessTable, error: subprocesses.NoAnswer) -> Finding:
     """systemd, or a user's, has given no answer in time."""
     from twiceshy.flapping.supervisors import systemd
 
-    whose = systemd.manager_of(instance, host).called
+    whose = systemd.manager_of(instance, table).called
     return Finding(CRITICAL, f"{whose} hangs: {error}", next=f"ps -p {instance.pid} -o stat")

@@ -13,7 +13,7 @@ from typing import Callable
 
 from twiceshy.flapping.service import BETWEEN, DOWN, NO_SUPERVISOR, UNSEEN, UP, Service
 from twiceshy.flapping.settings import Watch
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.kit.deadline import doing
 from twiceshy.kit.options import Pattern
 
@@ -33,7 +33,7 @@ class KnownProcess:
 
 def observed(
     watch: Watch,
-    host: Host,
+    table: ProcessTable,
     *,
     known: KnownProcess | None = None,
     ourselves: Container[int] = (),
@@ -45,7 +45,7 @@ def observed(
     roots the youngest stands for all, for that is the one that may be coming and going. A shell
     that runs `while :; do program; done` is not the program but its supervisor.
     """
-    known, processes = known or KnownProcess(), host.processes
+    known, processes = known or KnownProcess(), table.processes
     try:
         matches = _matches(watch, processes, known, ourselves, pidfile or _pidfile)
     except _Unreadable as error:
@@ -66,8 +66,8 @@ def observed(
             NO_SUPERVISOR,
             UP,
             True,
-            incarnation=host.identity(root),
-            age_seconds=host.age(root),
+            incarnation=table.identity(root),
+            age_seconds=table.age(root),
             reaped_faults=shell.cminflt if shell and only else None,
             parent=_started_by(root, processes),
             next=f"ps -o pid,ppid,user,lstart,args -p {root.pid},{root.ppid}",

@@ -5,13 +5,13 @@ their services; whether what it sees is bad is judged elsewhere (`flapping.judge
 has
 
     NAME = "runit"
-    def instances(host) -> list[Instance]
-    def services(instance, host) -> list[Service]
+    def instances(table) -> list[Instance]
+    def services(instance, table) -> list[Service]
 
-and pure parsers of the formats it reads: bytes or text in, frozen values out. `host` is the one
-snapshot of /proc that all modules of a run share (`processes.Host`). `services` raises nothing for
-what may happen on a healthy host (a service that vanishes, a file that may not be read): that
-service says so in `unseen`.
+and pure parsers of the formats it reads: bytes or text in, frozen values out. `table` is the one
+snapshot of /proc that all modules of a run share (`processes.ProcessTable`). `services` raises
+nothing for what may happen on a healthy host (a service that vanishes, a file that may not be
+read): that service says so in `unseen`.
 
 Modules are imported by `module` only when their supervisor runs here or is asked for by name.
 """
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from twiceshy.flapping.service import UP, Service
 
 if TYPE_CHECKING:
-    from twiceshy.flapping.supervisors.processes import Host, Process
+    from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Instance:
     pid: int | None = None
 
 
-def running(service: Service, process: Process, host: Host) -> Service:
+def running(service: Service, process: Process, table: ProcessTable) -> Service:
     """A service whose process runs."""
     return replace(
-        service, state=UP, incarnation=host.identity(process), age_seconds=host.age(process)
+        service, state=UP, incarnation=table.identity(process), age_seconds=table.age(process)
     )
 
 
@@ -50,9 +50,9 @@ class Supervisor(Protocol):
 
     NAME: str
 
-    def instances(self, host: Host) -> list[Instance]: ...
+    def instances(self, table: ProcessTable) -> list[Instance]: ...
 
-    def services(self, instance: Instance, host: Host) -> list[Service]: ...
+    def services(self, instance: Instance, table: ProcessTable) -> list[Service]: ...
 
 
 # The program names (`comm`, or the base name of argv[0] or argv[1]) that give a supervisor away.

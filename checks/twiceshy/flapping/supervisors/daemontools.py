@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from twiceshy.flapping.service import BETWEEN, Service
 from twiceshy.flapping.supervisors import Instance, running, service_directories, timestamps
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.service_directories import (
     Programs,
     ServiceDirectory,
@@ -55,42 +55,42 @@ def parse_status(content: bytes) -> Status:
 # What is observed
 
 
-def instances(host: Host) -> list[Instance]:
+def instances(table: ProcessTable) -> list[Instance]:
     """The svscans that run here, and the directories of supervises that have lost theirs."""
-    return service_directories.instances(PROGRAMS, host)
+    return service_directories.instances(PROGRAMS, table)
 
 
-def services(instance: Instance, host: Host) -> list[Service]:
+def services(instance: Instance, table: ProcessTable) -> list[Service]:
     """The services of one svscan or directory, each with its log service."""
     seen = service_directories.observed(
         PROGRAMS,
         instance,
-        host,
+        table,
         parse_status,
-        lambda directory, status, scanner: [_by_status(directory, status, scanner, host)],
+        lambda directory, status, scanner: [_by_status(directory, status, scanner, table)],
         lambda directory, scanner: service_directories.only_child(
-            PROGRAMS, directory, scanner, host
+            PROGRAMS, directory, scanner, table
         ),
     )
-    titles = [process for process in host.processes.values() if process.comm == "readproctitle"]
+    titles = [process for process in table.processes.values() if process.comm == "readproctitle"]
     title = titles[0] if len(titles) == 1 else None
-    return service_directories.watched(service_directories.with_logs(seen, title), host)
+    return service_directories.watched(service_directories.with_logs(seen, title), table)
 
 
 def _by_status(
-    directory: ServiceDirectory, status: Status, scanner: Process | None, host: Host
+    directory: ServiceDirectory, status: Status, scanner: Process | None, table: ProcessTable
 ) -> Supervised:
     service = service_directories.unknown(PROGRAMS, directory, status.wanted_up)
     if directory.keeper is None:
         file = f"{directory.path}/supervise/status"
         service = service_directories.without_keeper(
-            PROGRAMS, service, bool(scanner), file, status.pid, host
+            PROGRAMS, service, bool(scanner), file, status.pid, table
         )
         return Supervised(directory, None, service)
     service = replace(service, reaped_faults=directory.keeper.cminflt)
-    daemon = service_directories.daemon(directory, status.pid, host)
+    daemon = service_directories.daemon(directory, status.pid, table)
     if daemon is not None and daemon.is_alive:
-        service = running(service, daemon, host)
+        service = running(service, daemon, table)
     elif status.wanted_up is not False and (status.pid or status.wanted_up):
         # A pid that is a zombie: svstat says "up (pid 2301) 0 seconds".
         reason = service_directories.not_startable(directory)

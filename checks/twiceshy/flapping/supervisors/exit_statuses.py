@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from twiceshy.flapping.service import NO_EXIT, Exit, exited
 from twiceshy.flapping.supervisors import processes
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.kit import deadline
 
 YOUNG_SECONDS = 3.0  # a daemon that is younger is suspicious
@@ -116,10 +116,10 @@ class ExitEvents:
         self.socket.close()
 
 
-def children_of(pid: int, host: Host) -> list[int]:
+def children_of(pid: int, table: ProcessTable) -> list[int]:
     """The children of a process now, from proc(5) /proc/PID/task/PID/children."""
     try:
-        listed = processes.text_of(f"{host.proc}/{pid}/task/{pid}/children")
+        listed = processes.text_of(f"{table.proc}/{pid}/task/{pid}/children")
         return [int(child) for child in listed.split()]
     except OSError:  # it died, or the kernel has no such list
         return []
@@ -127,7 +127,7 @@ def children_of(pid: int, host: Host) -> list[int]:
 
 def of_children(
     parents: Iterable[int],
-    host: Host,
+    table: ProcessTable,
     seconds: float = WATCHED_SECONDS,
     apart_from: Iterable[int] = (),
 ) -> dict[int, WatchedChildren]:
@@ -139,27 +139,27 @@ def of_children(
     children that do not matter.
     """
     parents, others = list(parents), set(apart_from)
-    if not host.is_real or not parents:
+    if not table.is_real or not parents:
         return {}
-    alone = {parent for parent in parents if not set(children_of(parent, host)) - others}
+    alone = {parent for parent in parents if not set(children_of(parent, table)) - others}
     ends = _from_connector(parents, (), others, seconds, alone)
     if ends is None:
-        return of_children_by_pidfd(parents, host, seconds, others)
+        return of_children_by_pidfd(parents, table, seconds, others)
     seen = {}
     for parent in parents:
-        now = [processes.read(pid, host.proc) for pid in children_of(parent, host)]
+        now = [processes.read(pid, table.proc) for pid in children_of(parent, table)]
         child = next((one for one in now if one and one.pid not in others), None)
         seen[parent] = WatchedChildren(child, ends.get(parent, NO_EXIT), int(parent in ends))
     return seen
 
 
-def of_processes(pids: Iterable[int], host: Host, seconds: float) -> dict[int, Exit]:
+def of_processes(pids: Iterable[int], table: ProcessTable, seconds: float) -> dict[int, Exit]:
     """How those of the processes ended that end within so many seconds."""
     pids = list(pids)
-    if not host.is_real or not pids:
+    if not table.is_real or not pids:
         return {}
     ends = _from_connector((), pids, (), seconds)
-    return of_processes_by_pidfd(pids, host, seconds) if ends is None else ends
+    return of_processes_by_pidfd(pids, table, seconds) if ends is None else ends
 
 
 def _from_connector(
@@ -207,8 +207,8 @@ def _from_connector(
 class _Pidfds:
     """The children of some parents, watched by their pidfds, without any right."""
 
-    def __init__(self, host: Host, apart_from: Iterable[int]) -> None:
-        self.host = host
+    def __init__(self, table: ProcessTable, apart_from: Iterable[int]) -> None:
+        self.table = table
         self.seen: dict[int, WatchedChildren] = {}
         self.lists: dict[int, int] = {}  # parent -> descriptor of its list of children
         self._alive: dict[int, tuple[int, Process]] = {}  # pidfd -> parent, child
@@ -219,7 +219,7 @@ class _Pidfds:
     def add(self, parent: int) -> None:
         """Watch one parent more."""
         try:
-            path = f"{self.host.proc}/{parent}/task/{parent}/children"
+            path = f"{self.table.proc}/{parent}/task/{parent}/children"
             self.lists[parent] = os.open(path, os.O_RDONLY)
         except OSError:  # it died, or the kernel has no such list
             return
@@ -234,7 +234,7 @@ class _Pidfds:
         """Open the new children of the parents that have none."""
         for parent in self.lists.keys() - self.busy:
             for pid in map(int, os.pread(self.lists[parent], 65536, 0).split()):
-                child = None if pid in self._known else processes.read(pid, self.host.proc)
+                child = None if pid in self._known else processes.read(pid, self.table.proc)
                 self._known.add(pid)
                 if child is None:
                     continue
@@ -257,7 +257,7 @@ class _Pidfds:
     def read_statuses(self) -> None:
         """Of those that have ended; a parent whose child's is known need not be watched."""
         for descriptor, (parent, child) in list(self._dead.items()):
-            last_exit = _exit_by_pidfd(descriptor, child.pid, self.host)
+            last_exit = _exit_by_pidfd(descriptor, child.pid, self.table)
             if last_exit is None:
                 continue
             os.close(descriptor)
@@ -275,12 +275,12 @@ class _Pidfds:
 
 
 def of_children_by_pidfd(
-    parents: Iterable[int], host: Host, seconds: float, apart_from: Iterable[int]
+    parents: Iterable[int], table: ProcessTable, seconds: float, apart_from: Iterable[int]
 ) -> dict[int, WatchedChildren]:
     """The same as `of_children`, without the process connector."""
     if not hasattr(os, "pidfd_open"):
         return {}
-    pidfds = _Pidfds(host, apart_from)
+    pidfds = _Pidfds(table, apart_from)
     begin = time.monotonic()
     try:
         for parent in parents:
@@ -297,7 +297,9 @@ def of_children_by_pidfd(
     return pidfds.seen
 
 
-def of_processes_by_pidfd(pids: Iterable[int], host: Host, seconds: float) -> dict[int, Exit]:
+def of_processes_by_pidfd(
+    pids: Iterable[int], table: ProcessTable, seconds: float
+) -> dict[int, Exit]:
     """The same as `of_processes`, without the process connector."""
     ends: dict[int, Exit] = {}
     if not hasattr(os, "pidfd_open"):
@@ -315,7 +317,7 @@ def of_processes_by_pidfd(pids: Iterable[int], host: Host, seconds: float) -> di
             for descriptor in watched:
                 poll.register(descriptor, select.POLLIN)
             for descriptor, _ in poll.poll(max(0.0, end - time.monotonic()) * 1000):
-                last_exit = _exit_by_pidfd(descriptor, watched[descriptor], host)
+                last_exit = _exit_by_pidfd(descriptor, watched[descriptor], table)
                 if last_exit is None:
                     time.sleep(POLL_SECONDS)
                     continue
@@ -327,10 +329,10 @@ def of_processes_by_pidfd(pids: Iterable[int], host: Host, seconds: float) -> di
     return ends
 
 
-def _exit_by_pidfd(pidfd: int, pid: int, host: Host) -> Exit | None:
+def _exit_by_pidfd(pidfd: int, pid: int, table: ProcessTable) -> Exit | None:
     """How a process ended that has ended; NO_EXIT if unknown, None if it is to be asked again."""
     try:
-        fields = processes.text_of(f"{host.proc}/{pid}/stat").rpartition(")")[2].split()
+        fields = processes.text_of(f"{table.proc}/{pid}/stat").rpartition(")")[2].split()
         is_zombie = fields[0] == "Z"
         # Others than root read 0 for every status.
         if is_zombie and (int(fields[49]) or os.geteuid() == 0):

@@ -63,12 +63,15 @@ def ask(
     began = time.monotonic()
     connection = _connection(server, min(ANSWER_SECONDS, deadline.remaining() / 2))
     try:
-        connection.request(
-            "GET" if body is None else "POST",
-            target,
-            body=body,
-            headers={**_authorization(server), **(fields or {})},
-        )
+        try:
+            connection.request(
+                "GET" if body is None else "POST",
+                target,
+                body=body,
+                headers={**_authorization(server), **(fields or {})},
+            )
+        except BrokenPipeError:
+            pass  # it has read enough to refuse; its answer says why
         response = connection.getresponse()
         content = response.read(most_bytes)
     except (OSError, http.client.HTTPException) as error:

@@ -45,7 +45,7 @@ from twiceshy.flapping.supervisors import (
     timestamps,
 )
 from twiceshy.flapping.supervisors.local_http import Server
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.single_daemon import Unobservable, Unresponsive
 from twiceshy.kit import deadline
 from twiceshy.kit.http import HttpError, NotAllowed
@@ -262,13 +262,13 @@ def unmonitored_by(lines: Sequence[LogEntry], name: str) -> tuple[Unmonitored, s
 # What is observed
 
 
-def instances(host: Host) -> list[Instance]:
+def instances(table: ProcessTable) -> list[Instance]:
     """The monits that run here, each with its control file."""
     found = []
-    for process in host.processes.values():
+    for process in table.processes.values():
         if process.comm != "monit" or not process.is_alive or not _is_daemon(process):
             continue
-        file = single_daemon.configuration(process, CONTROL_FILES, host)
+        file = single_daemon.configuration(process, CONTROL_FILES, table)
         found.append(Instance(NAME, file or DEFAULT_URL, process.pid))
     return found
 
@@ -279,12 +279,12 @@ def _is_daemon(process: Process) -> bool:
     return not set(commands) & set(process.cmdline[1:])
 
 
-def services(instance: Instance, host: Host) -> list[Service]:
+def services(instance: Instance, table: ProcessTable) -> list[Service]:
     """The processes of one monit. The address is a control file, a URL or a unix socket."""
-    return single_daemon.services(DAEMON, lambda: _asked(instance.address, host))
+    return single_daemon.services(DAEMON, lambda: _asked(instance.address, table))
 
 
-def _asked(address: str, host: Host) -> list[Service]:
+def _asked(address: str, table: ProcessTable) -> list[Service]:
     control, trouble = Control(Server(address)), ""
     if not local_http.is_address(address):
         control, trouble = _control(address)
@@ -319,7 +319,7 @@ def _asked(address: str, host: Host) -> list[Service]:
     if answer.status != 200:
         raise Unobservable(f"{server.address} answers with HTTP status {answer.status}")
     with deadline.doing(f"reading the log of monit at {server.address}"):
-        return _services(listed, control, host)
+        return _services(listed, control, table)
 
 
 def _control(file: str) -> tuple[Control, str]:
@@ -382,7 +382,7 @@ def _older_log(control: Control) -> str:
 
 
 def _all_unmonitored(
-    listed: Sequence[MonitProcess], lines: Sequence[LogEntry], control: Control, host: Host
+    listed: Sequence[MonitProcess], lines: Sequence[LogEntry], control: Control, table: ProcessTable
 ) -> dict[str, tuple[Unmonitored, str]]:
     """Why each of the unmonitored is not monitored; that may have happened weeks ago."""
     names = [watched.name for watched in listed if not watched.is_monitored]
@@ -393,23 +393,25 @@ def _all_unmonitored(
             for line in _older_log(control).splitlines()
             if "on user request" in line or "unmonitor" in line
         ]
-        older = parse_log("\n".join(telling), host.now.wall)
+        older = parse_log("\n".join(telling), table.now.wall)
         for name, (who, _) in list(why.items()):
             if who is Unmonitored.UNKNOWN:
                 why[name] = unmonitored_by(older, name)
     return why
 
 
-def _services(listed: Sequence[MonitProcess], control: Control, host: Host) -> list[Service]:
-    lines = parse_log(_log(control, LOG_BYTES), host.now.wall)
-    why = _all_unmonitored(listed, lines, control, host)
+def _services(
+    listed: Sequence[MonitProcess], control: Control, table: ProcessTable
+) -> list[Service]:
+    lines = parse_log(_log(control, LOG_BYTES), table.now.wall)
+    why = _all_unmonitored(listed, lines, control, table)
     ages: list[float] = []
     if lines:
-        newest = max(0.0, host.now.wall - lines[-1].at)
+        newest = max(0.0, table.now.wall - lines[-1].at)
         ages = timestamps.ages([line.at for line in lines], newest)
     found = []
     for watched in listed:
-        service = _service(watched, lines, why.get(watched.name, (Unmonitored.UNKNOWN, "")), host)
+        service = _service(watched, lines, why.get(watched.name, (Unmonitored.UNKNOWN, "")), table)
         if lines:
             is_wanted = log_lines.are_wanted(service)
             service = replace(
@@ -424,7 +426,10 @@ def _services(listed: Sequence[MonitProcess], control: Control, host: Host) -> l
 
 
 def _service(
-    watched: MonitProcess, lines: Sequence[LogEntry], why: tuple[Unmonitored, str], host: Host
+    watched: MonitProcess,
+    lines: Sequence[LogEntry],
+    why: tuple[Unmonitored, str],
+    table: ProcessTable,
 ) -> Service:
     service = Service(watched.name, NAME, DOWN, True, next=f"monit status {watched.name}")
     if not watched.is_monitored:
@@ -436,9 +441,9 @@ def _service(
         if is_unknown:
             reason = "monit does not monitor it, and nothing shows that anyone asked for that"
         return replace(service, state=GAVE_UP, reason=reason)
-    daemon = host.process(watched.pid) if watched.pid > 0 else None
+    daemon = table.process(watched.pid) if watched.pid > 0 else None
     if daemon is not None and daemon.is_alive:
-        return running(service, daemon, host)
+        return running(service, daemon, table)
     if watched.mode == PASSIVE:
         return replace(
             service, state=GAVE_UP, reason="it is not running, and monit only watches it (passive)"

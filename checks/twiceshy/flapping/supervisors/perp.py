@@ -29,7 +29,7 @@ from twiceshy.flapping.supervisors import (
     timestamps,
     via_root,
 )
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.single_daemon import Unobservable, Unresponsive
 from twiceshy.kit import deadline, subprocesses
 
@@ -182,41 +182,41 @@ def half_listed(panel: str, pid: int) -> Half | None:
 # What is observed
 
 
-def instances(host: Host) -> list[Instance]:
+def instances(table: ProcessTable) -> list[Instance]:
     """The perpds that run here, each with its base directory."""
     found = []
-    for process in host.processes.values():
-        parent = host.processes.get(process.ppid)
+    for process in table.processes.values():
+        parent = table.processes.get(process.ppid)
         is_forked = parent is not None and parent.comm == "perpd"
         if process.comm != "perpd" or not process.is_alive or is_forked:
             continue  # a perpd below perpd is a child that waits to be allowed to start
         base = next((word for word in reversed(process.cmdline[1:]) if word.startswith("/")), "")
         if not base:
             try:
-                base = os.readlink(via_root.working_directory(process.pid, host))
+                base = os.readlink(via_root.working_directory(process.pid, table))
             except OSError:
                 base = BASE
         found.append(Instance(NAME, base, process.pid))
     return found
 
 
-def services(instance: Instance, host: Host) -> list[Service]:
+def services(instance: Instance, table: ProcessTable) -> list[Service]:
     """The services of one perpd. The address is its base directory or its socket."""
     base = instance.address
     if base.endswith(f"/{SOCKET}"):
         base = base[: -len(SOCKET) - 1]
     return single_daemon.services(
         DAEMON,
-        lambda: _watched(_replies(base), base, host),
-        lambda why: children_of(instance, why, host),
+        lambda: _watched(_replies(base), base, table),
+        lambda why: children_of(instance, why, table),
     )
 
 
-def children_of(instance: Instance, why: str, host: Host) -> list[Service]:
+def children_of(instance: Instance, why: str, table: ProcessTable) -> list[Service]:
     """What /proc alone shows of the services of a perpd."""
     if not instance.pid:
         return []
-    return single_daemon.children(instance.pid, NAME, why, host, name_by_script)
+    return single_daemon.children(instance.pid, NAME, why, table, name_by_script)
 
 
 # Asking
@@ -305,12 +305,12 @@ def _replies_by_perpls(base: str, path: str) -> list[tuple[str, Reply]]:
 # The services
 
 
-def _watched(replies: Sequence[tuple[str, Reply]], base: str, host: Host) -> list[Service]:
+def _watched(replies: Sequence[tuple[str, Reply]], base: str, table: ProcessTable) -> list[Service]:
     """The services, the young and the dead ones after having been watched for a moment."""
     found: list[Service] = []
     pids: dict[str, int] = {}
     for name, reply in replies:
-        found += _both_halves(name, base, reply, host)
+        found += _both_halves(name, base, reply, table)
         for half, half_name in ((reply.main, name), (reply.log, f"{name}/log")):
             if half is not None and half.pid and not half.flags & RESET:
                 pids[half_name] = half.pid
@@ -322,7 +322,7 @@ def _watched(replies: Sequence[tuple[str, Reply]], base: str, host: Host) -> lis
     ]
     ends = exit_statuses.of_processes(
         suspects[: exit_statuses.MOST_WATCHED],
-        host,
+        table,
         exit_statuses.watching_seconds(exit_statuses.YOUNG_SECONDS),
     )
     return [
@@ -333,29 +333,29 @@ def _watched(replies: Sequence[tuple[str, Reply]], base: str, host: Host) -> lis
     ]
 
 
-def _both_halves(name: str, base: str, reply: Reply, host: Host) -> list[Service]:
+def _both_halves(name: str, base: str, reply: Reply, table: ProcessTable) -> list[Service]:
     if reply.flags & CULL:  # being deactivated
         return [Service(name, NAME, DOWN, False, next=f"perpstat -b {base} {name}")]
     halves = [(name, reply.main)]
     if reply.log is not None:
         halves.append((f"{name}/log", reply.log))
-    found = [_service(half_name, base, half, host) for half_name, half in halves]
+    found = [_service(half_name, base, half, table) for half_name, half in halves]
     if log_lines.are_wanted(found[0]) and reply.log is not None:
-        logger = host.processes.get(reply.log.pid)
+        logger = table.processes.get(reply.log.pid)
         directories = log_lines.log_directories(logger.cmdline) if logger else []
-        into = via_root.working_directory(reply.log.pid, host)
+        into = via_root.working_directory(reply.log.pid, table)
         found[0] = replace(found[0], log=log_lines.of_logger(into, directories))
     return found
 
 
-def _service(name: str, base: str, half: Half, host: Host) -> Service:
+def _service(name: str, base: str, half: Half, table: ProcessTable) -> Service:
     is_wanted = not half.flags & WANT_DOWN
     service = Service(
         name, NAME, DOWN, is_wanted, next=f"perpstat -b {base} {name.partition('/')[0]}"
     )
     if half.flags & FAILING:
         return replace(service, state=BETWEEN, reason="perpd cannot start it")
-    process = host.process(half.pid) if half.pid else None
+    process = table.process(half.pid) if half.pid else None
     if half.flags & RESET and half.pid:
         # rc.main reset runs, with how the daemon ended. Paused or slow, it is no life either.
         last_exit = reset_exit(process.cmdline) if process else NO_EXIT
@@ -367,9 +367,9 @@ def _service(name: str, base: str, half: Half, host: Host) -> Service:
         return replace(service, state=BETWEEN) if is_wanted else service
     if process is None:
         return replace(service, state=BETWEEN)
-    parent = host.processes.get(process.ppid)
+    parent = table.processes.get(process.ppid)
     is_forked = process.comm == "perpd" and parent is not None and parent.comm == "perpd"
     if not process.is_alive or is_forked:
         # The respawn governor sleeps in the child, before the program is there.
         return replace(service, state=BETWEEN)
-    return running(service, process, host)
+    return running(service, process, table)

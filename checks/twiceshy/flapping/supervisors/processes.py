@@ -41,7 +41,7 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Host:
+class ProcessTable:
     """One snapshot of the processes of this host: taken once, shared by all who ask in a run."""
 
     now: Stamp
@@ -49,7 +49,7 @@ class Host:
     proc: Path = PROC
 
     @classmethod
-    def observed(cls, now: Stamp, proc: Path = PROC) -> Host:
+    def observed(cls, now: Stamp, proc: Path = PROC) -> ProcessTable:
         """A snapshot taken now."""
         return cls(now, snapshot(proc), proc)
 

@@ -24,7 +24,7 @@ from twiceshy.flapping.supervisors import (
     service_directories,
     timestamps,
 )
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.service_directories import (
     Programs,
     ServiceDirectory,
@@ -81,26 +81,26 @@ PROGRAMS = Programs(
 # What is observed
 
 
-def instances(host: Host) -> list[Instance]:
+def instances(table: ProcessTable) -> list[Instance]:
     """The runsvdirs that run here, and the directories of runsvs that have lost theirs."""
-    return service_directories.instances(PROGRAMS, host)
+    return service_directories.instances(PROGRAMS, table)
 
 
-def services(instance: Instance, host: Host) -> list[Service]:
+def services(instance: Instance, table: ProcessTable) -> list[Service]:
     """The services of one runsvdir or directory, each with its log service."""
     seen = service_directories.observed(
         PROGRAMS,
         instance,
-        host,
+        table,
         parse_status,
-        lambda directory, status, scanner: _by_status(directory, status, scanner, host),
-        lambda directory, scanner: _by_processes(directory, scanner, host),
+        lambda directory, status, scanner: _by_status(directory, status, scanner, table),
+        lambda directory, scanner: _by_processes(directory, scanner, table),
     )
-    return service_directories.watched(seen, host)
+    return service_directories.watched(seen, table)
 
 
 def _by_status(
-    directory: ServiceDirectory, status: Status, scanner: Process | None, host: Host
+    directory: ServiceDirectory, status: Status, scanner: Process | None, table: ProcessTable
 ) -> list[Supervised]:
     """A service, and its log service if it has one, by the status files."""
     seen: list[Supervised] = []
@@ -113,12 +113,12 @@ def _by_status(
     except (OSError, ValueError):
         log_status = None
     if log_status is not None:
-        logger = service_directories.daemon(directory, log_status.pid, host)
+        logger = service_directories.daemon(directory, log_status.pid, table)
         log = replace(directory, name=f"{directory.name}/log", path=f"{directory.path}/log")
-        seen.append(_of_process(log, log_status, logger, scanner, host))
+        seen.append(_of_process(log, log_status, logger, scanner, table))
         children = tuple(child for child in children if logger is None or child.pid != logger.pid)
-    main = service_directories.daemon(replace(directory, children=children), status.pid, host)
-    supervised = _of_process(directory, status, main, scanner, host)
+    main = service_directories.daemon(replace(directory, children=children), status.pid, table)
+    supervised = _of_process(directory, status, main, scanner, table)
     service = supervised.service
     if directory.keeper is not None and log_status is None:
         # With a log service runsv reaps two kinds of children, and the count says nothing.
@@ -136,14 +136,14 @@ def _of_process(
     status: Status,
     daemon: Process | None,
     scanner: Process | None,
-    host: Host,
+    table: ProcessTable,
 ) -> Supervised:
     """One service by its status file and its process."""
     service = service_directories.unknown(PROGRAMS, directory, status.wanted_up)
     if directory.keeper is None:
         file = f"{directory.path}/supervise/status"
         service = service_directories.without_keeper(
-            PROGRAMS, service, bool(scanner), file, status.pid, host
+            PROGRAMS, service, bool(scanner), file, status.pid, table
         )
         return Supervised(directory, None, service)
     if status.is_finishing:
@@ -151,31 +151,33 @@ def _of_process(
         state = BETWEEN if status.wanted_up else DOWN
         service = replace(service, state=state, last_exit=last_exit)
     elif daemon is not None and daemon.is_alive:
-        service = running(service, daemon, host)
+        service = running(service, daemon, table)
     elif status.wanted_up:
         service = replace(service, state=BETWEEN)
     return Supervised(directory, daemon, service)
 
 
 def _by_processes(
-    directory: ServiceDirectory, scanner: Process | None, host: Host
+    directory: ServiceDirectory, scanner: Process | None, table: ProcessTable
 ) -> list[Supervised]:
     """A service, and its log service if it has one, by /proc alone."""
     service = service_directories.closed(PROGRAMS, directory, bool(scanner))
     if directory.keeper is None:
         return [Supervised(directory, None, service)]
     seen: list[Supervised] = []
-    main, logger = _told_apart(directory, host)
+    main, logger = _told_apart(directory, table)
     if logger is not None:
         log = replace(service, name=f"{directory.name}/log", reaped_faults=None)
-        log = service_directories.by_child(PROGRAMS, log, logger, host)
+        log = service_directories.by_child(PROGRAMS, log, logger, table)
         seen.append(Supervised(directory, logger, log))
-    service = service_directories.by_child(PROGRAMS, service, main, host)
+    service = service_directories.by_child(PROGRAMS, service, main, table)
     service = replace(service, log=log_lines.of_service("", None, scanner))
     return [Supervised(directory, main, service), *seen]
 
 
-def _told_apart(directory: ServiceDirectory, host: Host) -> tuple[Process | None, Process | None]:
+def _told_apart(
+    directory: ServiceDirectory, table: ProcessTable
+) -> tuple[Process | None, Process | None]:
     """(daemon, its logger) among the children of a runsv that does not say which is which.
 
     runsv starts the log service first. When only one child is there, the other is dead: the
@@ -186,8 +188,8 @@ def _told_apart(directory: ServiceDirectory, host: Host) -> tuple[Process | None
     if logger is None and len(children) > 1:
         logger = children[0]
     elif logger is None and children and directory.keeper and _has_log(directory):
-        age_seconds = host.age(directory.keeper)
-        if age_seconds > 10 and age_seconds - host.age(children[0]) < 5:
+        age_seconds = table.age(directory.keeper)
+        if age_seconds > 10 and age_seconds - table.age(children[0]) < 5:
             logger = children[0]
     others = [child for child in children if child is not logger]
     return (others[-1] if others else None), logger

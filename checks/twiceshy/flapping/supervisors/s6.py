@@ -39,7 +39,7 @@ from twiceshy.flapping.supervisors import (
     service_directories,
     timestamps,
 )
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.service_directories import (
     Programs,
     ServiceDirectory,
@@ -157,42 +157,42 @@ PROGRAMS = Programs(NAME, "s6-svscan", "s6-supervise", "s6-svdt", NOT_ALLOWED, f
 # What is observed
 
 
-def instances(host: Host) -> list[Instance]:
+def instances(table: ProcessTable) -> list[Instance]:
     """The s6-svscans that run here, and the directories of s6-supervises that lost theirs."""
-    return service_directories.instances(PROGRAMS, host)
+    return service_directories.instances(PROGRAMS, table)
 
 
-def services(instance: Instance, host: Host) -> list[Service]:
+def services(instance: Instance, table: ProcessTable) -> list[Service]:
     """The services of one s6-svscan or directory; log services are services like any other."""
     seen = service_directories.observed(
         PROGRAMS,
         instance,
-        host,
+        table,
         parse_status,
-        lambda directory, status, scanner: [_by_status(directory, status, scanner, host)],
+        lambda directory, status, scanner: [_by_status(directory, status, scanner, table)],
         lambda directory, scanner: service_directories.only_child(
-            PROGRAMS, directory, scanner, host
+            PROGRAMS, directory, scanner, table
         ),
     )
-    return service_directories.watched(service_directories.with_logs(seen), host)
+    return service_directories.watched(service_directories.with_logs(seen), table)
 
 
 def _by_status(
-    directory: ServiceDirectory, status: Status, scanner: Process | None, host: Host
+    directory: ServiceDirectory, status: Status, scanner: Process | None, table: ProcessTable
 ) -> Supervised:
     service = service_directories.unknown(PROGRAMS, directory, status.wanted_up)
     if directory.keeper is None:
         pid = 0 if status.is_finishing else status.pid
         file = directory.file("supervise/status")
         service = service_directories.without_keeper(
-            PROGRAMS, service, bool(scanner), file, pid, host
+            PROGRAMS, service, bool(scanner), file, pid, table
         )
         return Supervised(directory, None, service)
     daemon = None
     if not status.is_finishing:
-        daemon = service_directories.daemon(directory, status.pid, host)
+        daemon = service_directories.daemon(directory, status.pid, table)
     if daemon is not None and daemon.is_alive:
-        service = running(service, daemon, host)
+        service = running(service, daemon, table)
     elif status.wanted_up:
         service = replace(service, state=BETWEEN)
     try:
@@ -203,9 +203,9 @@ def _by_status(
     except ValueError as error:
         unseen = f"cannot read its death tally: {error}"
         return Supervised(directory, daemon, replace(service, unseen=unseen))
-    service = _with_history(service, deaths, directory, status, host)
+    service = _with_history(service, deaths, directory, status, table)
     # The tally begins anew with s6-supervise.
-    complete = host.age(directory.keeper)
+    complete = table.age(directory.keeper)
     if len(deaths) >= _deaths_kept(directory) and service.history:
         complete = min(complete, service.history[0].age_seconds)
     return Supervised(directory, daemon, replace(service, history_seconds=complete, exact=True))
@@ -216,10 +216,10 @@ def _with_history(
     deaths: Sequence[Death],
     directory: ServiceDirectory,
     status: Status,
-    host: Host,
+    table: ProcessTable,
 ) -> Service:
     """A service with its deaths, and with what the last one, or that there is none, means."""
-    history = _history(deaths, directory, status, service, host)
+    history = _history(deaths, directory, status, service, table)
     service = replace(service, history=history)
     if history:
         service = replace(service, last_exit=history[-1].exit)
@@ -239,7 +239,7 @@ def _history(
     directory: ServiceDirectory,
     status: Status,
     service: Service,
-    host: Host,
+    table: ProcessTable,
 ) -> tuple[EndedLife, ...]:
     """The deaths with their ages, whatever the clock did meanwhile.
 
@@ -255,7 +255,7 @@ def _history(
     else:
         try:
             written = os.stat(directory.file("supervise/status")).st_mtime
-            newest = host.now.wall - written + since_death
+            newest = table.now.wall - written + since_death
         except OSError:
             newest = 0.0
     ages = timestamps.ages([death.at for death in deaths], max(0.0, newest))

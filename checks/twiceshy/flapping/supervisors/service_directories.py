@@ -23,7 +23,7 @@ from twiceshy.flapping.supervisors import (
     running,
     via_root,
 )
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 
 Status = TypeVar("Status")
 
@@ -82,18 +82,18 @@ def finish_arguments(argv: Sequence[str]) -> tuple[str, str]:
 # Who runs where
 
 
-def instances(programs: Programs, host: Host) -> list[Instance]:
+def instances(programs: Programs, table: ProcessTable) -> list[Instance]:
     """Scanners, and the directories of keepers that have none."""
-    scanners = {p.pid: p for p in host.processes.values() if p.comm == programs.scanner}
+    scanners = {p.pid: p for p in table.processes.values() if p.comm == programs.scanner}
     found = [
-        Instance(programs.supervisor, scanned(scanner, host), scanner.pid)
+        Instance(programs.supervisor, scanned(scanner, table), scanner.pid)
         for scanner in scanners.values()
     ]
     orphans: set[str] = set()
-    for keeper in host.processes.values():
+    for keeper in table.processes.values():
         if keeper.comm != programs.keeper or keeper.ppid in scanners or not keeper.is_alive:
             continue
-        path = path_of(keeper, None, host)
+        path = path_of(keeper, None, table)
         if path.endswith("/log"):
             path = path[: -len("/log")]
         parent = os.path.dirname(path) if path else ""
@@ -103,7 +103,7 @@ def instances(programs: Programs, host: Host) -> list[Instance]:
     return found
 
 
-def scanned(scanner: Process, host: Host) -> str:
+def scanned(scanner: Process, table: ProcessTable) -> str:
     """The directory a scanner watches, "" if only root could tell.
 
     svscan and s6-svscan work in it; runsvdir returns to where it was started.
@@ -113,16 +113,16 @@ def scanned(scanner: Process, host: Host) -> str:
         return absolute
     named = next((word for word in scanner.cmdline[1:] if not word.startswith("-")), "")
     try:
-        works_in = os.readlink(via_root.working_directory(scanner.pid, host))
+        works_in = os.readlink(via_root.working_directory(scanner.pid, table))
     except OSError:
         return ""
     return os.path.join(works_in, named) if scanner.comm == "runsvdir" else works_in
 
 
-def path_of(keeper: Process, scanner: Process | None, host: Host) -> str:
+def path_of(keeper: Process, scanner: Process | None, table: ProcessTable) -> str:
     """The service directory of a keeper, "" if only root could tell."""
     try:
-        return os.readlink(via_root.working_directory(keeper.pid, host))
+        return os.readlink(via_root.working_directory(keeper.pid, table))
     except OSError:
         pass
     argument = keeper.cmdline[1] if len(keeper.cmdline) > 1 else ""
@@ -130,18 +130,20 @@ def path_of(keeper: Process, scanner: Process | None, host: Host) -> str:
         return argument
     if argument == "log":  # of daemontools: it does not say whose
         return ""
-    above = scanned(scanner, host) if scanner else ""
+    above = scanned(scanner, table) if scanner else ""
     return f"{above}/{argument}" if above and argument else ""
 
 
-def directories(programs: Programs, instance: Instance, host: Host) -> list[ServiceDirectory]:
+def directories(
+    programs: Programs, instance: Instance, table: ProcessTable
+) -> list[ServiceDirectory]:
     """The service directories of an instance, with and without a keeper, by name.
 
     An instance is a scanner (its pid), a directory of service directories, or one service
     directory.
     """
     children: dict[int, list[Process]] = {}
-    in_order = sorted(host.processes.values(), key=lambda p: (p.ticks, p.pid))
+    in_order = sorted(table.processes.values(), key=lambda p: (p.ticks, p.pid))
     for process in in_order:
         children.setdefault(process.ppid, []).append(process)
     wanted = os.path.realpath(instance.address) if instance.address else ""
@@ -152,10 +154,10 @@ def directories(programs: Programs, instance: Instance, host: Host) -> list[Serv
     for keeper in in_order:
         if keeper.comm != programs.keeper or not keeper.is_alive:
             continue
-        scanner = host.processes.get(keeper.ppid)
+        scanner = table.processes.get(keeper.ppid)
         if scanner is None or scanner.comm != programs.scanner:
             scanner = None
-        path = path_of(keeper, scanner, host)
+        path = path_of(keeper, scanner, table)
         if not path and keeper.cmdline[1:2] == ("log",) and before[1]:
             path = f"{before[1]}/log"
         real = os.path.realpath(path) if path else ""
@@ -175,7 +177,7 @@ def directories(programs: Programs, instance: Instance, host: Host) -> list[Serv
             before = name, path
         while name in found:
             name += "'"
-        into = via_root.service_directory(keeper.pid, path, host)
+        into = via_root.service_directory(keeper.pid, path, table)
         of_keeper = tuple(children.get(keeper.pid, ()))
         found[name] = ServiceDirectory(name, path, into, keeper, of_keeper)
         covered.add(real)
@@ -225,14 +227,14 @@ def unkept(where: str, covered: set[str]) -> list[str]:
     ]
 
 
-def daemon(directory: ServiceDirectory, pid: int, host: Host) -> Process | None:
+def daemon(directory: ServiceDirectory, pid: int, table: ProcessTable) -> Process | None:
     """The process that the state file calls `pid`, if it is the keeper's child.
 
     A pid of another pid namespace is not; then the child that is no logger is it.
     """
     if pid and directory.keeper:
         process = next((child for child in directory.children if child.pid == pid), None)
-        process = process or processes.read(pid, host.proc)  # born after the snapshot
+        process = process or processes.read(pid, table.proc)  # born after the snapshot
         if process is not None and process.ppid == directory.keeper.pid:
             return process
         if directory.children:
@@ -258,7 +260,12 @@ def not_startable(directory: ServiceDirectory) -> str:
 
 
 def without_keeper(
-    programs: Programs, service: Service, has_scanner: bool, status_file: str, pid: int, host: Host
+    programs: Programs,
+    service: Service,
+    has_scanner: bool,
+    status_file: str,
+    pid: int,
+    table: ProcessTable,
 ) -> Service:
     """A service whose keeper is dead, so that its status file may be out of date.
 
@@ -267,13 +274,13 @@ def without_keeper(
     keeper = programs.keeper
     if has_scanner:
         return replace(service, state=BETWEEN, reason=f"its {keeper} has died")
-    process = processes.read(pid, host.proc) if pid else None
+    process = processes.read(pid, table.proc) if pid else None
     if process is not None and process.is_alive:
         try:
             written_ago = time.time() - os.stat(status_file).st_mtime
         except OSError:
             written_ago = -1.0
-        age_seconds = host.age(process)
+        age_seconds = table.age(process)
         if abs(age_seconds - written_ago) < 5:
             reason = f"its {keeper} is dead: it is still running, but nothing would restart it"
             return replace(service, state=UP, reason=reason, age_seconds=age_seconds)
@@ -299,7 +306,9 @@ def closed(programs: Programs, directory: ServiceDirectory, has_scanner: bool) -
     return replace(service, reason=f"no {programs.keeper} supervises it")
 
 
-def by_child(programs: Programs, service: Service, child: Process | None, host: Host) -> Service:
+def by_child(
+    programs: Programs, service: Service, child: Process | None, table: ProcessTable
+) -> Service:
     """What /proc alone shows: something runs, or something has just died, or nothing is there."""
     if child is None:
         return service
@@ -308,7 +317,7 @@ def by_child(programs: Programs, service: Service, child: Process | None, host: 
     last_exit = programs.finish_exit(child.cmdline)
     if last_exit:
         return replace(service, state=BETWEEN, last_exit=last_exit)
-    return running(service, child, host)
+    return running(service, child, table)
 
 
 # All services
@@ -317,7 +326,7 @@ def by_child(programs: Programs, service: Service, child: Process | None, host: 
 def observed(
     programs: Programs,
     instance: Instance,
-    host: Host,
+    table: ProcessTable,
     parse: Callable[[bytes], Status],
     by_status: Callable[[ServiceDirectory, Status, Process | None], list[Supervised]],
     by_processes: Callable[[ServiceDirectory, Process | None], list[Supervised]],
@@ -327,9 +336,9 @@ def observed(
     `by_status` observes a service by what `parse` reads in its status file, `by_processes` one
     whose supervise/ is closed to us; both are given the scanner, if there is one.
     """
-    scanner = host.processes.get(instance.pid) if instance.pid else None
+    scanner = table.processes.get(instance.pid) if instance.pid else None
     seen: list[Supervised] = []
-    for directory in directories(programs, instance, host):
+    for directory in directories(programs, instance, table):
         try:
             status = parse(content(directory.file("supervise/status")))
         except (FileNotFoundError, PermissionError):
@@ -342,11 +351,11 @@ def observed(
 
 
 def only_child(
-    programs: Programs, directory: ServiceDirectory, scanner: Process | None, host: Host
+    programs: Programs, directory: ServiceDirectory, scanner: Process | None, table: ProcessTable
 ) -> list[Supervised]:
     """A service by its processes alone, where a keeper has one child: daemontools, s6."""
     child = directory.children[-1] if directory.children else None
-    service = by_child(programs, closed(programs, directory, bool(scanner)), child, host)
+    service = by_child(programs, closed(programs, directory, bool(scanner)), child, table)
     return [Supervised(directory, child, service)]
 
 
@@ -386,14 +395,14 @@ def is_suspicious(seen: Supervised) -> bool:
     return service.state == BETWEEN or service.wanted_up is None
 
 
-def watched(everything: Sequence[Supervised], host: Host) -> list[Service]:
+def watched(everything: Sequence[Supervised], table: ProcessTable) -> list[Service]:
     """The services, the suspicious ones after having been watched for a moment."""
     suspects = [seen for seen in everything if is_suspicious(seen)][: exit_statuses.MOST_WATCHED]
     young = any(seen.service.state == UP for seen in suspects)
     others = {seen.child.pid for seen in everything if seen.child and seen not in suspects}
     children = exit_statuses.of_children(
         {seen.directory.keeper.pid for seen in suspects if seen.directory.keeper},
-        host,
+        table,
         exit_statuses.watching_seconds(
             exit_statuses.YOUNG_SECONDS if young else exit_statuses.WATCHED_SECONDS
         ),
@@ -409,7 +418,7 @@ def watched(everything: Sequence[Supervised], host: Host) -> list[Service]:
                 # It looked stopped by its processes, but its keeper goes on starting it.
                 service = replace(service, state=BETWEEN, wanted_up=True)
                 if happened.child is not None and not happened.deaths and happened.child.is_alive:
-                    service = running(service, happened.child, host)
+                    service = running(service, happened.child, table)
         found.append(service)
     return found
 

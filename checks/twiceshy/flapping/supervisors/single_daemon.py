@@ -15,7 +15,7 @@ from typing import Callable
 
 from twiceshy.flapping.service import BETWEEN, GAVE_UP, NO_EXIT, UNSEEN, Service
 from twiceshy.flapping.supervisors import exit_statuses, processes, running, via_root
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 
 INTERPRETERS = ("sh", "bash", "dash", "ash", "env", "perl", "ruby", "node", "php", "java")
 
@@ -77,12 +77,12 @@ def configured(argv: Sequence[str]) -> str:
     return ""
 
 
-def configuration(process: Process, usual: Sequence[str], host: Host) -> str:
+def configuration(process: Process, usual: Sequence[str], table: ProcessTable) -> str:
     """The configuration file of a daemon: the one it was given, else the first usual one there."""
     file = configured(process.cmdline)
     if file and not file.startswith("/"):
         try:
-            file = os.path.join(os.readlink(via_root.working_directory(process.pid, host)), file)
+            file = os.path.join(os.readlink(via_root.working_directory(process.pid, table)), file)
         except OSError:
             file = ""
     return file or next((path for path in usual if os.path.exists(path)), "")
@@ -109,7 +109,7 @@ def children(
     parent: int,
     supervisor: str,
     why: str,
-    host: Host,
+    table: ProcessTable,
     name_of: Callable[[Process], str],
 ) -> list[Service]:
     """The children of one process, as services with names by `name_of`; "" is none of the daemons.
@@ -119,7 +119,7 @@ def children(
     be seen of them.
     """
     groups: dict[str, list[Process]] = {}
-    for child in _children_for_a_while(parent, host):
+    for child in _children_for_a_while(parent, table):
         name = name_of(child)
         if name:
             groups.setdefault(name, []).append(child)
@@ -130,7 +130,7 @@ def children(
     found = []
     for name, process in sorted(youngest.items()):
         service = Service(name, supervisor, BETWEEN, True, unseen=why)
-        found.append(running(service, process, host) if process.is_alive else service)
+        found.append(running(service, process, table) if process.is_alive else service)
     suspects = [
         youngest[service.name].pid
         for service in found
@@ -138,7 +138,7 @@ def children(
     ]
     ends = exit_statuses.of_processes(
         suspects[: exit_statuses.MOST_WATCHED],
-        host,
+        table,
         exit_statuses.watching_seconds(exit_statuses.YOUNG_SECONDS),
     )
     return [
@@ -147,19 +147,19 @@ def children(
     ]
 
 
-def _children_for_a_while(parent: int, host: Host) -> Iterator[Process]:
+def _children_for_a_while(parent: int, table: ProcessTable) -> Iterator[Process]:
     """The children of the snapshot, and those that are born while we watch for a moment.
 
     A daemon that is between two lives just now, or held back before its next one, would be missed.
     """
-    forked = host.processes[parent].comm if parent in host.processes else ""
-    seen = {child.pid: child for child in host.processes.values() if child.ppid == parent}
+    forked = table.processes[parent].comm if parent in table.processes else ""
+    seen = {child.pid: child for child in table.processes.values() if child.ppid == parent}
     end = time.monotonic() + exit_statuses.watching_seconds(exit_statuses.WATCHED_SECONDS)
-    while host.is_real and time.monotonic() < end:
-        for pid in exit_statuses.children_of(parent, host):
+    while table.is_real and time.monotonic() < end:
+        for pid in exit_statuses.children_of(parent, table):
             # What is still called like its parent has not become the program yet.
             if pid not in seen or seen[pid].comm == forked:
-                child = processes.read(pid, host.proc)
+                child = processes.read(pid, table.proc)
                 if child is not None and child.ppid == parent:
                     seen[pid] = child
         time.sleep(exit_statuses.POLL_SECONDS * 5)

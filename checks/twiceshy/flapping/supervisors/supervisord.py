@@ -52,7 +52,7 @@ from twiceshy.flapping.supervisors import (
     timestamps,
 )
 from twiceshy.flapping.supervisors.local_http import Server
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.single_daemon import Unobservable, Unresponsive
 from twiceshy.kit import deadline
 from twiceshy.kit.http import HttpError, NotAllowed
@@ -242,16 +242,16 @@ def exited_unexpectedly(info: Mapping[str, Any]) -> bool:
 # What is observed
 
 
-def instances(host: Host) -> list[Instance]:
+def instances(table: ProcessTable) -> list[Instance]:
     """The supervisords that run here, each with its configuration file."""
     found = []
-    for process in host.processes.values():
+    for process in table.processes.values():
         if not process.is_alive or not _is_supervisord(process):
             continue
-        parent = host.processes.get(process.ppid)
+        parent = table.processes.get(process.ppid)
         if parent is not None and _is_supervisord(parent):
             continue  # it has forked and will exec a program
-        file = single_daemon.configuration(process, CONFIGURATIONS, host)
+        file = single_daemon.configuration(process, CONFIGURATIONS, table)
         found.append(Instance(NAME, file, process.pid))
     return found
 
@@ -264,15 +264,15 @@ def _is_supervisord(process: Process) -> bool:
     )
 
 
-def services(instance: Instance, host: Host) -> list[Service]:
+def services(instance: Instance, table: ProcessTable) -> list[Service]:
     """The programs of one supervisord. The address is a socket, a URL or a configuration file."""
     configuration, trouble = Configuration((Server(instance.address),), {}), ""
     if not local_http.is_address(instance.address):
         configuration, trouble = _configuration(instance.address)
     return single_daemon.services(
         DAEMON,
-        lambda: _asked(_server(instance, configuration, trouble), host),
-        lambda why: _children(instance, why, configuration.commands, host),
+        lambda: _asked(_server(instance, configuration, trouble), table),
+        lambda why: _children(instance, why, configuration.commands, table),
     )
 
 
@@ -333,7 +333,7 @@ class NotXmlRpc(Exception):
     """An answer that is none of supervisord's."""
 
 
-def _asked(server: Server, host: Host) -> list[Service]:
+def _asked(server: Server, table: ProcessTable) -> list[Service]:
     try:
         answers = _ask(server, LOG_BYTES)
     except NotAllowed:
@@ -344,11 +344,11 @@ def _asked(server: Server, host: Host) -> list[Service]:
         raise Unresponsive(server.address, str(error)) from error
     except NotXmlRpc:
         raise Unresponsive(server.address, "it does not speak XML-RPC") from None
-    found = _services(answers, host)
+    found = _services(answers, table)
     if _is_unexplained(answers, found):
         # It gave up long ago; how it died is further up in the log.
         try:
-            return _services(_ask(server, MOST_LOG_BYTES), host)
+            return _services(_ask(server, MOST_LOG_BYTES), table)
         except (HttpError, NotXmlRpc, Unobservable, Unresponsive):
             pass
     return found
@@ -395,19 +395,19 @@ def _ask(server: Server, log_bytes: int) -> Answers:
 # The services
 
 
-def _services(answers: Answers, host: Host) -> list[Service]:
+def _services(answers: Answers, table: ProcessTable) -> list[Service]:
     names = [str(info["name"]) for info in answers.infos]
     lines = parse_log(answers.log)
     starts = {str(i["name"]): int(i.get("start", 0)) for i in answers.infos if int(i.get("pid", 0))}
     ahead = ahead_of_utc(lines, starts)
     if ahead is None:
-        ahead = float(time.localtime(host.now.wall).tm_gmtoff)
-    clock = max((int(info.get("now", 0)) for info in answers.infos), default=int(host.now.wall))
+        ahead = float(time.localtime(table.now.wall).tm_gmtoff)
+    clock = max((int(info.get("now", 0)) for info in answers.infos), default=int(table.now.wall))
     daemons = {
-        str(info["name"]): _daemon(int(info.get("pid", 0)), answers.pid, host)
+        str(info["name"]): _daemon(int(info.get("pid", 0)), answers.pid, table)
         for info in answers.infos
     }
-    ages = _ages(lines, clock + ahead, daemons, host)
+    ages = _ages(lines, clock + ahead, daemons, table)
     first = next(filter(None, map(stamp_of, answers.log.splitlines())), None)
     complete = max(0.0, clock + ahead - first) if first is not None else 0.0
     found = []
@@ -416,7 +416,7 @@ def _services(answers: Answers, host: Host) -> list[Service]:
         if first is not None and names.count(str(info["name"])) == 1:
             # Programs of two groups may have the same name; the log does not name the group.
             history = lives(lines, ages, str(info["name"]))
-        service = _service(info, history, daemons[str(info["name"])], host)
+        service = _service(info, history, daemons[str(info["name"])], table)
         found.append(
             replace(
                 service,
@@ -428,16 +428,19 @@ def _services(answers: Answers, host: Host) -> list[Service]:
     return found
 
 
-def _daemon(pid: int, supervisord: int, host: Host) -> Process | None:
+def _daemon(pid: int, supervisord: int, table: ProcessTable) -> Process | None:
     """The process of a pid that supervisord named; None if it is of another pid namespace."""
-    process = host.process(pid) if pid else None
+    process = table.process(pid) if pid else None
     if process is None or (supervisord and process.ppid != supervisord):
         return None
     return process
 
 
 def _ages(
-    lines: Sequence[LifeEvent], clock: float, daemons: Mapping[str, Process | None], host: Host
+    lines: Sequence[LifeEvent],
+    clock: float,
+    daemons: Mapping[str, Process | None],
+    table: ProcessTable,
 ) -> list[float]:
     """How long ago each line was written.
 
@@ -450,7 +453,7 @@ def _ages(
     pids = {daemon.pid: daemon for daemon in daemons.values() if daemon is not None}
     for at in range(len(lines) - 1, -1, -1):
         if lines[at].event == "spawned" and lines[at].pid in pids:
-            stepped = host.age(pids[lines[at].pid]) - ages[at]
+            stepped = table.age(pids[lines[at].pid]) - ages[at]
             if abs(stepped) > 5:
                 ages[: at + 1] = [max(0.0, old + stepped) for old in ages[: at + 1]]
             break
@@ -461,7 +464,7 @@ def _service(
     info: Mapping[str, Any],
     history: tuple[EndedLife, ...] | None,
     daemon: Process | None,
-    host: Host,
+    table: ProcessTable,
 ) -> Service:
     name, group = str(info["name"]), str(info.get("group", ""))
     if group and group != name:
@@ -477,7 +480,7 @@ def _service(
     )
     statename = str(info.get("statename", ""))
     if statename in ("RUNNING", "STARTING"):
-        service = _started(service, info, daemon, host)
+        service = _started(service, info, daemon, table)
     elif statename == "BACKOFF":
         service = replace(service, state=BETWEEN, reason=reason)
     elif statename == "FATAL":
@@ -497,19 +500,19 @@ def _service(
 
 
 def _started(
-    service: Service, info: Mapping[str, Any], daemon: Process | None, host: Host
+    service: Service, info: Mapping[str, Any], daemon: Process | None, table: ProcessTable
 ) -> Service:
     """RUNNING or STARTING: as its process shows, if that can be seen."""
     if daemon is not None and daemon.is_alive:
-        return running(service, daemon, host)
+        return running(service, daemon, table)
     pid = int(info.get("pid", 0))
-    if daemon is not None or processes.read(pid, host.proc) is None:
+    if daemon is not None or processes.read(pid, table.proc) is None:
         return replace(service, state=BETWEEN)
     start = int(info.get("start", 0))
     return replace(
         service,
         state=UP,
-        incarnation=f"{host.now.boot}:{pid}:{start}",
+        incarnation=f"{table.now.boot}:{pid}:{start}",
         age_seconds=float(max(0, int(info.get("now", start)) - start)),
     )
 
@@ -526,7 +529,7 @@ def _exited(service: Service, info: Mapping[str, Any]) -> Service:
 
 
 def _children(
-    instance: Instance, why: str, commands: Mapping[tuple[str, ...], str], host: Host
+    instance: Instance, why: str, commands: Mapping[tuple[str, ...], str], table: ProcessTable
 ) -> list[Service]:
     """What /proc alone shows of the programs of a supervisord."""
     parents = (
@@ -534,7 +537,7 @@ def _children(
         if instance.pid
         else [
             process.pid
-            for process in host.processes.values()
+            for process in table.processes.values()
             if process.is_alive and _is_supervisord(process)
         ]
     )
@@ -549,5 +552,5 @@ def _children(
     return [
         service
         for parent in parents
-        for service in single_daemon.children(parent, NAME, why, host, name_of)
+        for service in single_daemon.children(parent, NAME, why, table, name_of)
     ]

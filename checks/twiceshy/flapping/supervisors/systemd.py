@@ -47,7 +47,7 @@ from twiceshy.flapping.service import (
     short,
 )
 from twiceshy.flapping.supervisors import Instance, processes
-from twiceshy.flapping.supervisors.processes import Host, Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.kit import deadline, subprocesses, units
 from twiceshy.kit.plugin import CheckError
 
@@ -415,13 +415,13 @@ class Query:
     wanted: Callable[[str], bool] = lambda name: True
 
 
-def instances(host: Host) -> list[Instance]:
+def instances(table: ProcessTable) -> list[Instance]:
     """The system's manager, if it is pid 1 of this host (or container), and the users' below it.
 
     Of the users' those that we may ask: a user's own, and all for root.
     """
-    first = host.processes.get(1)
-    if first is None and host.is_real:
+    first = table.processes.get(1)
+    if first is None and table.is_real:
         # hidepid= hides pid 1 from other users; this is how sd_booted(3) knows.
         is_booted = os.path.isdir("/run/systemd/system")
     else:
@@ -429,7 +429,7 @@ def instances(host: Host) -> list[Instance]:
     if not is_booted:
         return []
     found = [Instance(NAME, "system", 1)]
-    for process in host.processes.values():
+    for process in table.processes.values():
         # A container has a pid 1 of its own, and its managers are below that.
         is_users = process.ppid == 1 and process.comm == NAME and "--user" in process.cmdline
         if is_users and os.geteuid() in (0, process.uid):
@@ -445,17 +445,17 @@ def _name_and_group(uid: int) -> tuple[str, int]:
     return account.pw_name, account.pw_gid
 
 
-def manager_of(instance: Instance, host: Host) -> Manager:
+def manager_of(instance: Instance, table: ProcessTable) -> Manager:
     """Whom an instance stands for."""
     if instance.pid in (None, 1):
         return SYSTEM
-    process = host.process(instance.pid)
+    process = table.process(instance.pid)
     return Manager(instance.pid, process.uid if process else -1, instance.address)
 
 
 def services(
     instance: Instance,
-    host: Host,
+    table: ProcessTable,
     query: Query = Query(),
     *,
     ask: Ask = subprocesses.run,
@@ -465,7 +465,7 @@ def services(
 
     CheckError when systemd cannot be asked, subprocesses.NoAnswer when it hangs.
     """
-    manager = manager_of(instance, host)
+    manager = manager_of(instance, table)
     own = [name[len(manager.prefix) :] for name in query.names if name.startswith(manager.prefix)]
     own = [name for name in own if "/" not in name]
     if query.names and not own:
@@ -481,11 +481,11 @@ def services(
             continue  # not there; the caller misses it by name
         if (own or is_daemon(properties)) and query.wanted(manager.prefix + service.name):
             found[service.name] = service
-    process: Process | None = host.processes.get(manager.pid)
-    age = host.age(process) if process else None
+    process: Process | None = table.processes.get(manager.pid)
+    age = table.age(process) if process else None
     if not found:
         return []
-    journal = Journal(manager, host, query.window, monotonic_us, age, ask, journals)
+    journal = Journal(manager, table, query.window, monotonic_us, age, ask, journals)
     counted = [replace(service, restarts_seconds=age) for service in found.values()]
     return [_of(manager, one) for one in _with_journal(counted, journal, query.log_lines)]
 
@@ -557,7 +557,7 @@ class Journal:
     """Where one manager's records are, how they are asked for, and from when on they count."""
 
     manager: Manager
-    host: Host
+    table: ProcessTable
     window: float  # seconds
     monotonic_us: int  # now, by CLOCK_MONOTONIC
     manager_age: float | None  # seconds
@@ -617,7 +617,7 @@ def _suspects(services: Iterable[Service], window: float) -> list[str]:
 
 def _read(journal: Journal, suspects: Sequence[str]) -> JournalRecords | None:
     """The records of a manager and the lines of suspects; None if journalctl does not answer."""
-    manager, boot = journal.manager, journal.host.now.boot.replace("-", "")
+    manager, boot = journal.manager, journal.table.now.boot.replace("-", "")
     argv = [
         "journalctl", "-q", "-o", "json", "-n", str(RECORDS),
         f"--since=-{int(journal.window) + 1}s",
@@ -650,7 +650,7 @@ def _reach(records: JournalRecords, journal: Journal) -> float:
         except OSError:
             continue
         if head is not None:
-            heads.append(journal.host.now.wall - head)
+            heads.append(journal.table.now.wall - head)
     reach = max(heads, default=0.0)
     if journal.manager_age is not None and reach > journal.manager_age - 60.0:
         return journal.window  # it goes back to the start of this systemd: there is no more to know

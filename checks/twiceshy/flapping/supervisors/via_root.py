@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import os
 
-from twiceshy.flapping.supervisors.processes import Host
+from twiceshy.flapping.supervisors.processes import ProcessTable
 
 
-def working_directory(pid: int, host: Host) -> str:
+def working_directory(pid: int, table: ProcessTable) -> str:
     """A path that leads into the working directory of a process."""
-    return f"{host.proc}/{pid}/cwd"
+    return f"{table.proc}/{pid}/cwd"
 
 
-def service_directory(pid: int, path: str, host: Host) -> str:
+def service_directory(pid: int, path: str, table: ProcessTable) -> str:
     """A path into the service directory in which a supervising process works, "" if not allowed.
 
     `path` is what that process calls it, "" if unknown.
     """
-    cwd = working_directory(pid, host)
+    cwd = working_directory(pid, table)
     if os.access(f"{cwd}/.", os.R_OK | os.X_OK):
         return cwd
     return opened(path)
