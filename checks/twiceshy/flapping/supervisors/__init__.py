@@ -50,9 +50,11 @@ class Supervisor(Protocol):
 
     NAME: str
 
-    def instances(self, table: ProcessTable) -> list[Instance]: ...
+    def instances(self, table: ProcessTable) -> list[Instance]:
+        """The instances that run on this host."""
 
-    def services(self, instance: Instance, table: ProcessTable) -> list[Service]: ...
+    def services(self, instance: Instance, table: ProcessTable) -> list[Service]:
+        """The services of one instance."""
 
 
 # The program names (`comm`, or the base name of argv[0] or argv[1]) that give a supervisor away.
