@@ -19,21 +19,31 @@ import pytest
 
 from contract import Case
 from twiceshy.flapping import program as flapping
-from twiceshy.flapping.supervisors import (
+from twiceshy.flapping import unsupervised
+from twiceshy.flapping.counting import Record, count, poisson_at_least, updated
+from twiceshy.flapping.judgement import verdict_on
+from twiceshy.flapping.observation import Observation, observe
+from twiceshy.flapping.service import (
     BETWEEN,
-    BY_HAND,
     CLEAN,
     CRASH,
     DOWN,
     GAVE_UP,
+    MANUAL,
     UNSEEN,
     UP,
-    Ended,
+    EndedLife,
+    Exit,
     Service,
-    process,
-    running_here,
+    exited,
 )
+from twiceshy.flapping.settings import Limits, Selection, Settings, Watch
+from twiceshy.flapping.supervisors import processes, running_here
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
+from twiceshy.flapping.unsupervised import KnownProcess
+from twiceshy.kit import options as opt
 from twiceshy.kit.check import Check
+from twiceshy.kit.history import now
 from twiceshy.kit.limits import Limit
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
 from twiceshy.kit.stamps import Stamp
@@ -57,14 +67,14 @@ def hanging_case(tmp_path: Path) -> Case:
 
 @dataclass
 class Host:
-    """A host whose clock stands still until a test moves it; `services` is what a look finds."""
+    """A host whose clock stands still until a test moves it; `services` is what a run observes."""
 
     state_dir: Path
     services: list[Service] = field(default_factory=list)
     uptime: float = 10 * DAYS
     wall: float = 1_800_000_000.0
     boot: str = BOOT
-    trouble: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     def after(self, seconds: float) -> Host:
         self.uptime += seconds
@@ -74,12 +84,12 @@ class Host:
     def check(self, *args: str) -> Check:
         """One run of the check, as the command line would have it."""
         parsed = flapping.options().parse_args(["--state-dir", str(self.state_dir), *args])
-        check = flapping.plan(parsed, look=self._look, clock=self._clock, words=self._words)
+        check = flapping.plan(parsed, look=self._look, clock=self._clock)
         check()
         return check
 
     def watch(self, daemon: Callable[[float], Service], looks: int, *args: str) -> list[str]:
-        """States of so many runs, 60 s apart, over a daemon whose look depends on the uptime."""
+        """States of so many runs, 60 s apart, over a daemon that depends on the uptime."""
         states = []
         for _ in range(looks):
             self.services = [daemon(self.uptime)]
@@ -90,15 +100,11 @@ class Host:
     def _clock(self) -> Stamp:
         return Stamp(self.boot, self.uptime, self.wall)
 
-    def _words(self, service: Service, lines: int) -> tuple[str, ...]:
-        return service.log[-lines:] if lines else ()
-
-    def _look(self, question, now, known) -> flapping.Seen:  # type: ignore[no-untyped-def]
-        return flapping.Seen(
-            tuple(
-                (f"{s.supervisor}::{s.name}", s) for s in self.services if question.wants(s.name)
-            ),
-            self.trouble,
+    def _look(self, settings: Settings, at: Stamp, known: object) -> Observation:
+        wants = settings.selection.wants
+        return Observation(
+            tuple((f"{s.supervisor}::{s.name}", s) for s in self.services if wants(s.name)),
+            self.findings,
         )
 
 
@@ -116,8 +122,8 @@ def steady(name: str = "web", age: float = 40 * DAYS, **more: object) -> Service
     return replace(plain, **more)  # type: ignore[arg-type]
 
 
-def crash(ago: float, cause: str = "exit status 3", lasted: float = 2.5) -> Ended:
-    return Ended(ago, CRASH, cause, lasted)
+def crash(ago: float, cause: str = "exit status 3", lasted: float = 2.5) -> EndedLife:
+    return EndedLife(ago, CRASH, Exit(cause), lasted)
 
 
 def loop(
@@ -175,7 +181,7 @@ def test_a_loop_is_critical_at_the_first_look_when_systemd_itself_is_younger_tha
 
 def test_a_counter_of_old_days_says_nothing_about_today(host):
     host.services = [steady(age=5 * DAYS, restarts=58, restarts_seconds=9 * DAYS)]
-    assert host.check("--service", "web").summary_str == "web up 5d, no restart in 15m"
+    assert host.check("--service", "web").summary_str == "web up 5d, no restarts in 15m"
 
 
 def test_restarts_by_hand_in_a_loop_are_critical_though_systemd_counts_none(host):
@@ -186,7 +192,7 @@ def test_restarts_by_hand_in_a_loop_are_critical_though_systemd_counts_none(host
         host.after(60)
     assert check.exitcode == 2
     assert check.summary_str == (
-        "web was restarted 8 times in 8m (limit 5), not by systemd but by hand or by a script; "
+        "web was restarted 8 times in 8m (limit 5), not by systemd but manually or by a script; "
         "up 1s"
     )
 
@@ -197,7 +203,7 @@ def test_one_deploy_is_fine_and_does_not_blind_the_check(host):
     host.after(60).services = [steady(age=20, restarts=0, incarnation="deployed")]
     check = host.check("--service", "web")
     assert check.state is OK
-    assert check.summary_str == "web up 20s, restarted once by hand in 15m"
+    assert check.summary_str == "web up 20s, 1 manual restart in 15m"
     host.after(60).services = [steady(age=1, restarts=8, incarnation="crashed")]
     check = host.check()
     assert check.exitcode == 2
@@ -298,7 +304,7 @@ def test_given_up_is_critical_and_says_why(host):
             incarnation="",
             age_seconds=None,
             restarts=5,
-            last_exit="exit status 1",
+            last_exit=exited(1),
             reason="start limit hit: systemd gave up after 5 restarts",
             down_seconds=125.0,
         )
@@ -308,8 +314,8 @@ def test_given_up_is_critical_and_says_why(host):
         check.output()
         .splitlines()[0]
         .startswith(
-            "FLAPPING CRITICAL - web is down for 2m5s: start limit hit: systemd gave up after 5 "
-            "restarts, last exit status 1"
+            "FLAPPING CRITICAL - web has been down for 2m5s: start limit hit: systemd gave up "
+            "after 5 restarts, last exit status 1"
         )
     )
     assert "Next: journalctl -u web -n 50 | services=1;;;0 " in check.output()
@@ -317,13 +323,13 @@ def test_given_up_is_critical_and_says_why(host):
 
 def test_dead_at_a_look_is_a_warning_and_at_every_look_critical(host):
     dead = steady(
-        state=BETWEEN, incarnation="", age_seconds=None, restarts=0, last_exit="signal SEGV",
+        state=BETWEEN, incarnation="", age_seconds=None, restarts=0, last_exit=Exit("signal SEGV"),
         reason="systemd waits 10min before the next start",
     )  # fmt: skip
     states = host.watch(lambda _: dead, 6)
     assert states == ["warning"] * 5 + ["critical"]
     assert host.check().summary_str == (
-        "web is dead at every look for 6m, last signal SEGV; "
+        "web has not been running at any check for 6m, last signal SEGV; "
         "systemd waits 10min before the next start"
     )
 
@@ -342,7 +348,7 @@ def test_a_service_that_is_stopped_is_counted_but_no_problem_unless_it_is_named(
 def test_a_name_that_does_not_exist_is_missing(host):
     host.services = [steady()]
     check = host.check("--service", "wbe", "--service", "web")
-    assert check.summary_str == "wbe is no service of any supervisor on this host"
+    assert check.summary_str == "wbe is not a service of any supervisor on this host"
     assert check.state is CRITICAL
     assert host.check("--service", "wbe", "--missing", "ok").state is OK
     assert host.check("--service", "wbe*").state is CRITICAL
@@ -358,7 +364,7 @@ def test_services_are_named_with_or_without_their_suffix_and_left_out_by_glob(ho
 # With the journal
 
 
-def journalled(lives: Sequence[Ended], **more: object) -> Service:
+def journalled(lives: Sequence[EndedLife], **more: object) -> Service:
     fields = {"age": 1.0, "history": tuple(lives), "history_seconds": 900.0, **more}
     return steady(**fields)  # type: ignore[arg-type]
 
@@ -378,14 +384,17 @@ def test_the_journal_makes_the_first_run_critical_with_the_exit_status(host):
 
 
 def test_exits_with_status_zero_for_ever_are_a_loop(host):
-    host.services = [journalled([Ended(a, CLEAN, "exit status 0", 2.0) for a in range(1, 60, 5)])]
+    host.services = [journalled([EndedLife(a, CLEAN, exited(0), 2.0) for a in range(1, 60, 5)])]
     check = host.check("--service", "web")
     assert check.state is CRITICAL
-    assert "It exits with status 0 by itself; if that is its way: --clean-exit-ok" in check.output()
+    assert (
+        "It exits with status 0 by itself; if that is intended, use --clean-exit-ok"
+        in check.output()
+    )
 
 
 def test_exits_with_status_zero_are_fine_for_workers_and_their_failures_are_not(host):
-    clean = [Ended(a, CLEAN, "exit status 0", 2.0) for a in range(1, 600, 5)]
+    clean = [EndedLife(a, CLEAN, exited(0), 2.0) for a in range(1, 600, 5)]
     host.services = [journalled(clean)]
     assert host.check("--service", "web", "--clean-exit-ok").state is OK
     host.services = [journalled([*(crash(700 + a) for a in range(3)), *clean])]
@@ -396,13 +405,13 @@ def test_exits_with_status_zero_are_fine_for_workers_and_their_failures_are_not(
 
 def test_a_worker_between_two_runs_is_fine_when_clean_exits_are(host):
     resting = steady(
-        state=BETWEEN, incarnation="", age_seconds=None, last_exit="exit status 0", restarts=700
+        state=BETWEEN, incarnation="", age_seconds=None, last_exit=exited(0), restarts=700
     )
     assert host.watch(lambda _: resting, 8, "--clean-exit-ok") == ["ok"] * 8
 
 
 def test_restarts_by_hand_count_when_all_are_counted(host):
-    host.services = [journalled([Ended(a, BY_HAND) for a in (10, 20, 30)], restarts=0)]
+    host.services = [journalled([EndedLife(a, MANUAL) for a in (10, 20, 30)], restarts=0)]
     assert host.check("--service", "web").state is OK
     check = host.check("--service", "web", "--count", "all")
     assert (check.state, "web_restarts=3;2;5;0" in check.output()) == (WARNING, True)
@@ -456,12 +465,22 @@ def test_log_lines_are_as_many_as_asked_for(host):
 # Supervisors that keep no count: only ages are seen
 
 
+def test_a_host_with_one_daemon_to_learn_about_says_so_after_the_others(host):
+    host.services = [steady(), aged()("a", 100.0)]
+    check = host.check()
+    assert (check.state, check.summary_str) == (
+        OK,
+        "2 services watched, none restarted in 15m; "
+        "web (runit): still learning: 1m40s of history, 5m needed",
+    )
+
+
 def test_an_instant_crasher_under_runit_is_critical_at_the_second_look(host):
     seen = aged()
     host.services = [seen("a", 0.4)]
     check = host.check()
-    assert check.state is UNKNOWN
-    assert check.summary_str == "web (runit): still learning: 0.4s of history, 5m needed"
+    assert check.state is OK
+    assert check.summary_str == "web (runit) up 0.4s, still learning: 0.4s of history, 5m needed"
     host.after(60).services = [seen("b", 0.7)]
     check = host.check("--service", "web")
     assert check.state is CRITICAL
@@ -477,7 +496,7 @@ def test_a_crasher_that_is_dead_at_every_look_is_seen_by_its_keepers_page_faults
     host.after(60).services = [dead(9000)]
     check = host.check()
     assert check.state is CRITICAL
-    assert "dead at this look" in check.summary_str
+    assert "not running now" in check.summary_str
 
 
 def test_hidden_restarts_are_estimated_from_ages(host):
@@ -508,8 +527,8 @@ def test_two_restarts_of_a_daemon_whose_ages_alone_are_seen_are_fine(host):
 
 def test_a_daemon_seen_once_is_learned_about_and_may_be_called_fine_meanwhile(host):
     host.services = [aged()("a", 100.0)]
-    assert host.check("--learning", "ok").state is OK
-    check = host.check()
+    assert host.check().state is OK
+    check = host.check("--learning", "unknown")
     assert (check.state, check.summary_str) == (
         UNKNOWN, "web (runit): still learning: 1m40s of history, 5m needed",
     )  # fmt: skip
@@ -561,7 +580,10 @@ def test_a_death_tally_makes_the_first_run_critical(host):
 
 
 def test_two_operator_signals_in_a_death_tally_are_fine(host):
-    lives = (Ended(60.0, BY_HAND, "signal TERM"), Ended(30.0, BY_HAND, "signal TERM"))
+    lives = (
+        EndedLife(60.0, MANUAL, Exit("signal TERM")),
+        EndedLife(30.0, MANUAL, Exit("signal TERM")),
+    )
     host.services = [
         Service("web", "s6", UP, True, "a", 30.0, history=lives, history_seconds=900.0, exact=True)
     ]
@@ -601,7 +623,7 @@ def test_what_cannot_be_seen_is_unknown_and_hides_nothing(host):
 
 def test_a_supervisor_that_hangs_does_not_hide_the_others(host):
     host.services = [steady()]
-    host.trouble = (Finding(UNKNOWN, "runit cannot be asked: no"),)
+    host.findings = (Finding(UNKNOWN, "runit cannot be asked: no"),)
     check = host.check()
     assert check.summary_str == "runit cannot be asked: no"
     assert "services=1;;;0" in check.output()
@@ -660,19 +682,28 @@ def test_a_history_that_cannot_be_kept_is_unknown_but_hides_no_crash(host, tmp_p
 
 
 def test_a_loop_for_a_day_keeps_its_memory_small():
-    memory, uptime = None, 10 * DAYS
+    record, uptime = None, 10 * DAYS
     daemon = loop(20.0, 1.0, counted=False, supervisor="runit")
     for _ in range(1440):
-        memory = flapping.remembered(memory, daemon(uptime), uptime, uptime - 60, DAYS)
+        record = updated(record, daemon(uptime), uptime, uptime - 60, DAYS)
         uptime += 60
-    assert memory is not None
-    assert len(json.dumps(memory.as_note())) < 8000
-    assert flapping.count(daemon(uptime), memory, uptime, DAYS).crashes > 1300
+    assert record is not None
+    assert len(json.dumps(record.as_note())) < 8000
+    assert count(daemon(uptime), record, uptime, DAYS).crashes > 1300
+
+
+def test_a_note_of_version_0_1_still_knows_a_clean_exit(host):
+    for text, last_exit in (("exit status 0", exited(0)), ("signal SEGV", Exit("signal SEGV"))):
+        note = updated(None, steady(last_exit=last_exit), 1000.0, None, 900).as_note()
+        assert note.pop("exit_is_clean") == last_exit.is_clean
+        record = Record.from_note({**note, "last_exit": text})
+        assert record is not None
+        assert record.last_exit == last_exit
 
 
 def test_notes_are_json_that_comes_back(host):
-    memory = flapping.remembered(None, steady(restarts=3, restarts_seconds=60.0), 1000.0, None, 900)
-    assert flapping.Memory.from_note(json.loads(json.dumps(memory.as_note()))) == memory
+    record = updated(None, steady(restarts=3, restarts_seconds=60.0), 1000.0, None, 900)
+    assert Record.from_note(json.loads(json.dumps(record.as_note()))) == record
 
 
 # The estimate
@@ -682,24 +713,24 @@ def test_notes_are_json_that_comes_back(host):
     ("events", "least"), [(1, 0.051), (2, 0.355), (5, 1.970), (15, 9.246)], ids=str
 )
 def test_a_count_leaves_a_lower_bound(events, least):
-    assert flapping.poisson_at_least(events) == pytest.approx(least, abs=0.002)
+    assert poisson_at_least(events) == pytest.approx(least, abs=0.002)
 
 
 def verdicts(mean_seconds: float, looks: int, seed: int = 3) -> list[str]:
     """Of a daemon that dies at random, seen once a minute by a check that knows ages alone."""
     chance = random.Random(seed)
-    limits = flapping.Limits(Limit.parse("2"), Limit.parse("5"))
-    memory, previous, life, states = None, None, -40 * DAYS, []
+    limits = Limits(Limit.parse("2"), Limit.parse("5"))
+    record, previous, life, states = None, None, -40 * DAYS, []
     death = 10 * DAYS + chance.expovariate(1 / mean_seconds)
     for look in range(looks):
         uptime = 10 * DAYS + 60.0 * look + chance.random()
         while death <= uptime:
             life, death = death, death + chance.expovariate(1 / mean_seconds)
         service = aged()(str(life), uptime - life)
-        memory = flapping.remembered(memory, service, uptime, previous, 900.0)
-        tally = flapping.count(service, memory, uptime, 900.0)
-        finding = flapping.verdict_on(service, tally, memory, uptime, limits)
-        states.append("ok" if finding is None else str(finding.state))
+        record = updated(record, service, uptime, previous, 900.0)
+        counted = count(service, record, uptime, 900.0)
+        verdict = verdict_on(service, counted, record, uptime, limits)
+        states.append("ok" if verdict is None else str(verdict.state))
         previous = uptime
     return states
 
@@ -736,11 +767,10 @@ def test_restarts_within_the_limits_are_told(host):
     host.services = [
         steady("fine"),
         journalled([crash(60.0)], name="web"),
-        journalled([Ended(30.0, BY_HAND)], name="db"),
+        journalled([EndedLife(30.0, MANUAL)], name="db"),
     ]
     assert host.check().summary_str == (
-        "3 services watched, within the limits in 15m: web restarted once, "
-        "db restarted once by hand"
+        "3 services watched, within the limits in 15m: web 1 restart, db 1 manual restart"
     )
 
 
@@ -758,7 +788,7 @@ def test_two_services_of_one_name_never_share_a_label(host):
         (("--service-dir", "/x"), "--service-dir and --socket need one --supervisor"),
         (("--process", "x", "--user", "nobody-at-all"), "user nobody-at-all does not exist"),
     ],
-    ids=["a place without supervisor", "an unknown user"],
+    ids=["a instance without supervisor", "an unknown user"],
 )
 def test_what_makes_no_sense_is_unknown(host, args, sentence):
     check = host.check(*args)
@@ -767,8 +797,8 @@ def test_what_makes_no_sense_is_unknown(host, args, sentence):
 
 
 def test_supervisors_are_recognised_by_their_programs():
-    def one(comm: str, *cmdline: str) -> process.Process:
-        return process.Process(7, 1, comm, "S", 1, 0, cmdline, 0)
+    def one(comm: str, *cmdline: str) -> Process:
+        return Process(7, 1, comm, "S", 1, 0, cmdline, 0)
 
     running = [one("sh"), one("runsvdir"), one("python3", "python3", "/usr/bin/supervisord")]
     assert running_here(running) == ["runit", "supervisord"]
@@ -827,7 +857,7 @@ def test_a_pid_file_that_is_not_one_is_unknown(tmp_path):
     (tmp_path / "web.pid").write_text("soon")
     check = run(tmp_path, "--pidfile", str(tmp_path / "web.pid"))
     assert check.state is UNKNOWN
-    assert check.summary_str == f"web: pid file {tmp_path}/web.pid holds no pid"
+    assert check.summary_str == f"web: pid file {tmp_path}/web.pid contains no pid"
 
 
 def test_a_shell_loop_is_the_supervisor_of_what_it_runs(tmp_path, started):
@@ -837,8 +867,8 @@ def test_a_shell_loop_is_the_supervisor_of_what_it_runs(tmp_path, started):
     seen: list[Service] = []
 
     def look() -> str:
-        watch = process.Watch("flapd", cmdline=flapping.opt.pattern("*flapd*"))
-        service, _ = process.look_for(watch, process.snapshot(), BOOT, process.uptime())
+        watch = Watch("flapd", cmdline=opt.pattern("*flapd*"))
+        service, _ = unsupervised.observed(watch, ProcessTable.observed(now()))
         seen.append(service)
         return service.state
 
@@ -850,8 +880,8 @@ def test_a_shell_loop_is_the_supervisor_of_what_it_runs(tmp_path, started):
     assert DOWN not in [service.state for service in seen[seen.index(first) :]]
 
 
-def proc_of(*processes: process.Process) -> dict[int, process.Process]:
-    return {one.pid: one for one in processes}
+def proc_of(*listed: Process) -> dict[int, Process]:
+    return {process.pid: process for process in listed}
 
 
 def proc_line(
@@ -862,16 +892,17 @@ def proc_line(
     ticks: int = 100,
     state: str = "S",
     faults: int = 0,
-) -> process.Process:
-    return process.Process(pid, ppid, comm, state, ticks, faults, tuple(cmdline.split()), 1000)
+) -> Process:
+    return Process(pid, ppid, comm, state, ticks, faults, tuple(cmdline.split()), 1000)
 
 
-def look_for(watch: process.Watch, *processes: process.Process, **more: object) -> Service:
-    service, _ = process.look_for(watch, proc_of(*processes), BOOT, 100.0, **more)  # type: ignore
+def look_for(watch: Watch, *listed: Process, **more: object) -> Service:
+    table = ProcessTable(Stamp(BOOT, 100.0, 0.0), proc_of(*listed))
+    service, _ = unsupervised.observed(watch, table, **more)  # type: ignore[arg-type]
     return service
 
 
-NGINX = process.Watch("nginx", program=flapping.opt.pattern("nginx"))
+NGINX = Watch("nginx", program=opt.pattern("nginx"))
 
 
 def test_the_root_of_a_match_stands_for_it_and_never_a_worker():
@@ -890,7 +921,7 @@ def test_of_several_roots_the_youngest_may_be_the_one_that_comes_and_goes():
 
 def test_a_zombie_is_not_alive():
     seen = look_for(NGINX, proc_line(10, 1, "nginx", state="Z"))
-    assert (seen.state, seen.reason) == (DOWN, "a zombie is left of it")
+    assert (seen.state, seen.reason) == (DOWN, "only a zombie is left of it")
 
 
 def test_a_loop_whose_program_is_between_two_lives_will_start_it_again():
@@ -898,15 +929,15 @@ def test_a_loop_whose_program_is_between_two_lives_will_start_it_again():
     seen = look_for(NGINX, proc_line(5, 1, "bash", "bash -c while :; do /usr/sbin/nginx; done"))
     assert (seen.state, seen.reaped_faults) == (BETWEEN, 0)
     script = proc_line(6, 1, "loop.sh", "/bin/sh /srv/loop.sh", ticks=44, faults=9)
-    known = process.Known("nginx", 6, 44)
+    known = KnownProcess("nginx", 6, 44)
     assert look_for(NGINX, script, known=known).state == BETWEEN
     assert look_for(NGINX, replace(script, ticks=45), known=known).state == DOWN
     assert shell.cminflt == 777
 
 
 def test_a_pid_that_went_to_another_program_is_not_the_daemon():
-    watch = process.Watch("web", pidfile="/run/web.pid")
-    known = process.Known("web")
+    watch = Watch("web", pidfile="/run/web.pid")
+    known = KnownProcess("web")
     other = proc_line(10, 1, "postgres", "postgres")
     assert look_for(watch, other, known=known, pidfile=lambda _: "10").state == DOWN
     assert look_for(watch, other, pidfile=lambda _: "10").state == UP
@@ -914,19 +945,19 @@ def test_a_pid_that_went_to_another_program_is_not_the_daemon():
 
 def test_a_script_is_known_by_its_own_name():
     app = proc_line(10, 1, "python3", "/usr/bin/python3 -u /srv/app.py --port 80")
-    assert process.program_names(app) == {"python3", "app.py"}
+    assert unsupervised.program_names(app) == {"python3", "app.py"}
 
 
 def test_the_check_does_not_find_itself_by_the_pattern_on_its_command_line():
     shell = proc_line(50, 1, "sh", "sh -c check_flapping --cmdline nginx")
     check = proc_line(51, 50, "python3", "python3 check_flapping --cmdline nginx")
-    callers = process.ourselves_and_our_callers(proc_of(shell, check), 51, "check_flapping")
+    callers = unsupervised.ourselves_and_our_callers(proc_of(shell, check), 51, "check_flapping")
     assert callers == {50, 51}
 
 
 def test_the_processes_of_a_user_are_watched_by_program():
-    watches = process.each_program(
-        [process.Watch("any process of kiosk", uid=1000, user="kiosk")],
+    watches = unsupervised.each_program(
+        [Watch("any process of kiosk", uid=1000, user="kiosk")],
         proc_of(
             proc_line(10, 1, "chromium", "chromium"),
             proc_line(11, 10, "chromium", "chromium --type=renderer"),
@@ -947,17 +978,18 @@ def test_a_process_of_cron_says_so():
 
 def test_a_daemon_that_executes_itself_anew_has_not_restarted(started):
     daemon = started("sh", "-c", "read go < /dev/null; sleep 0.2; exec sleep 1000")
-    before = process.read(daemon.pid)
+    before = processes.read(daemon.pid)
     assert before is not None
 
     def is_another_program() -> bool:
-        now = process.read(daemon.pid)
-        return now is not None and now.comm == "sleep"
+        current = processes.read(daemon.pid)
+        return current is not None and current.comm == "sleep"
 
     wait_for(is_another_program)
-    after = process.read(daemon.pid)
+    after = processes.read(daemon.pid)
     assert after is not None
-    assert process.incarnation(after, BOOT) == process.incarnation(before, BOOT)
+    table = ProcessTable(now(), {})
+    assert table.identity(after) == table.identity(before)
 
 
 def test_many_runs_at_once_spoil_nothing(tmp_path, started):
@@ -977,13 +1009,13 @@ def test_many_runs_at_once_spoil_nothing(tmp_path, started):
 
 def test_stat_is_parsed_from_its_last_parenthesis():
     line = "7 (a) S (b) R 1 7 7 0 -1 4194560 10 555 0 0 1 2 3 4 20 0 1 0 12345 1 1"
-    assert process.parse_stat(line) == (7, 1, "a) S (b", "R", 12345, 555)
+    assert processes.parse_stat(line) == (7, 1, "a) S (b", "R", 12345, 555)
     with pytest.raises(ValueError):
-        process.parse_stat("7 (cut")
+        processes.parse_stat("7 (cut")
 
 
 def test_without_any_supervisor_the_check_says_what_it_can_watch(tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "uptime").write_text("100.0 1.0")
-    with pytest.raises(CheckError, match="no supervisor runs here"):
-        flapping.look_around(flapping.Question(), Stamp(BOOT, 100.0, 1.0), {}, tmp_path)
+    with pytest.raises(CheckError, match="no supervisor is running here"):
+        observe(Settings(Selection(), Limits(None, None)), Stamp(BOOT, 100.0, 1.0), {}, tmp_path)

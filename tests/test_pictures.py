@@ -11,6 +11,7 @@ from twiceshy.command import roster
 from twiceshy.command.plot import terminal as charts
 from twiceshy.container_restarts import history as container_restarts
 from twiceshy.disk_growth import history as disk_growth
+from twiceshy.flapping.counting import Gap, Record
 from twiceshy.kit import history
 from twiceshy.kit.figures import Curve, Event, Span, Timeline
 from twiceshy.kit.plugin import CheckError
@@ -131,15 +132,14 @@ def test_the_disk_check_s_own_history_is_drawn(tmp_path: Path) -> None:
 
 
 def test_the_flapping_check_s_own_history_is_drawn(tmp_path: Path) -> None:
-    check = roster.load(known("flapping"))
     at = history.now()
-    gap = check.Gap(at.uptime - 60, at.uptime - 30, 4, 1)
-    memory = check.Memory(at.uptime - 100, None, "1", 1, 1, gaps=(gap,))
+    gap = Gap(at.uptime - 60, at.uptime - 30, 4, 1)
+    memory = Record(at.uptime - 100, None, "1", 1, 1, gaps=(gap,))
     with history.History.open("flapping", tmp_path) as book:
         book.write_note("runit:rsyslog", memory.as_note(), at)
         assert book.save() is None
     drawn = roster.load(known("flapping")).picture(tmp_path, "rsyslog", at)
-    assert [(event.count, event.words) for event in drawn.events] == [(5, "4 crashed, 1 by hand")]
+    assert [(event.count, event.words) for event in drawn.events] == [(5, "4 crashed, 1 manual")]
 
 
 def test_the_container_check_s_own_history_is_drawn(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sides.proctree import NOW, Proc
-from twiceshy.flapping.supervisors import BETWEEN, DOWN, UP, Place, daemontools
+from sides.proctree import Proc
+from twiceshy.flapping.service import BETWEEN, DOWN, UP
+from twiceshy.flapping.supervisors import Instance, daemontools
 
 DATA = Path(__file__).parent / "data/flapping"
 
@@ -38,7 +39,7 @@ def test_other_files_are_no_status(content: bytes) -> None:
 
 
 class Services:
-    """An svscan (pid 10) with one supervise a service (pids from 11)."""
+    """An svscan (pid 10) with one supervise per service (pids from 11)."""
 
     def __init__(self, tmp_path: Path, as_root: bool = True) -> None:
         self.directory = tmp_path / "service"
@@ -62,8 +63,10 @@ class Services:
         return self.pid
 
     def look(self) -> list[daemontools.Service]:
-        """One look."""
-        return daemontools.look(Place("daemontools", str(self.directory), 10), NOW, self.proc.root)
+        """One observation."""
+        return daemontools.services(
+            Instance("daemontools", str(self.directory), 10), self.proc.table()
+        )
 
 
 def test_a_zombie_is_not_up_though_svstat_says_so(tmp_path: Path) -> None:

@@ -10,19 +10,20 @@ import pytest
 
 from sides.monit import Monit, answer, process
 from sides.proctree import NOW, Proc
-from twiceshy.flapping.supervisors import (
+from twiceshy.flapping.service import (
     BETWEEN,
-    BY_HAND,
     CRASH,
     DOWN,
     GAVE_UP,
+    MANUAL,
     UNSEEN,
     UP,
-    Ended,
-    Place,
+    EndedLife,
+    Exit,
     Service,
-    monit,
 )
+from twiceshy.flapping.supervisors import Instance, monit
+from twiceshy.flapping.supervisors.local_http import Server
 
 DATA = Path(__file__).parent / "data/flapping"
 XML = (DATA / "monit-5.33-status.xml").read_bytes()
@@ -44,9 +45,7 @@ check process web with pidfile /run/web.pid
 
 def test_the_control_file() -> None:
     assert monit.parse_control(CONTROL) == monit.Control(
-        "http://127.0.0.1:2812",
-        "admin",
-        "secret word",
+        Server("http://127.0.0.1:2812", "admin", "secret word"),
         "/var/log/monit.log",
         ("/etc/monit/conf.d/*",),
     )
@@ -54,7 +53,7 @@ def test_the_control_file() -> None:
 
 def test_a_control_file_with_a_unix_socket_and_syslog() -> None:
     text = "set log syslog\nset httpd unixsocket /run/monit.sock allow u:p\n"
-    assert monit.parse_control(text) == monit.Control("/run/monit.sock", "u", "p")
+    assert monit.parse_control(text) == monit.Control(Server("/run/monit.sock", "u", "p"))
 
 
 def test_monits_xml() -> None:
@@ -80,7 +79,7 @@ def test_the_log_tells_what_monit_did() -> None:
     assert (1795255638.0, "ok", "process is not running") in lines
     ends = monit.lives(lines, "gaveup", [100.0] * len(lines))
     # The first of three was the start of a process that monit found absent at its own start.
-    assert ends == (Ended(100.0, CRASH, "process is not running"),) * 2
+    assert ends == (EndedLife(100.0, CRASH, Exit("process is not running")),) * 2
 
 
 def test_the_stamps_of_older_monits_have_no_year(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,17 +94,25 @@ def test_the_stamps_of_older_monits_have_no_year(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("ok", "hand"),
-        ("byhand", "hand"),
-        ("gaveup", "service restarted 3 times within 4 cycles(s) - unmonitor"),
-        ("flap", ""),
+        ("ok", (monit.Unmonitored.BY_USER, "")),
+        ("byhand", (monit.Unmonitored.BY_USER, "")),
+        (
+            "gaveup",
+            (
+                monit.Unmonitored.BY_LIMIT,
+                "service restarted 3 times within 4 cycles(s) - unmonitor",
+            ),
+        ),
+        ("flap", (monit.Unmonitored.UNKNOWN, "")),
     ],
 )
-def test_only_the_log_tells_monits_own_limit_from_an_operator(name: str, expected: str) -> None:
+def test_only_the_log_tells_monits_own_limit_from_an_operator(
+    name: str, expected: tuple[monit.Unmonitored, str]
+) -> None:
     assert monit.unmonitored_by(monit.parse_log(LOG, NOW.wall), name) == expected
 
 
-Serve = Callable[..., Place]
+Serve = Callable[..., Instance]
 
 
 @pytest.fixture
@@ -115,9 +122,9 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     monkeypatch.setenv("MONIT_USERNAME", "admin")
     monkeypatch.setenv("MONIT_PASSWORD", "monit")
 
-    def started(*services: str, log: str = "") -> Place:
+    def started(*services: str, log: str = "") -> Instance:
         running.append(Monit(tmp_path / "sock", answer(*services), log))
-        return Place("monit", str(tmp_path / "sock"))
+        return Instance("monit", str(tmp_path / "sock"))
 
     yield started
     for one in running:
@@ -140,7 +147,7 @@ def states(looked: list[Service]) -> list[tuple[str, str, object]]:
 def test_every_state_as_monit_tells_it(tmp_path: Path, serve: Serve) -> None:
     proc = Proc(tmp_path / "proc")
     identity = proc.add(100, 1, "web", age=77.0)
-    place = serve(
+    instance = serve(
         process("web", 100),
         process("dead", status=512),
         process("vanished", 101),
@@ -148,11 +155,11 @@ def test_every_state_as_monit_tells_it(tmp_path: Path, serve: Serve) -> None:
         process("byhand", monitor=0),
         process("unknown", monitor=0),
         process("passive", status=512, mode=monit.PASSIVE),
-        process("manual", monitor=0, mode=monit.MANUAL),
+        process("manual", monitor=0, mode=monit.ON_REQUEST),
         log=stamped(900, "'byhand' unmonitor on user request")
         + stamped(800, "'limit' service restarted 3 times within 5 cycles(s) - unmonitor"),
     )
-    looked = monit.look(place, NOW, proc.root)
+    looked = monit.services(instance, proc.table())
     assert states(looked) == [
         ("web", UP, True),
         ("dead", BETWEEN, True),
@@ -180,11 +187,11 @@ def test_the_log_page_is_the_history(tmp_path: Path, serve: Serve) -> None:
         + stamped(10, "'web' failed protocol test [HTTP] at [localhost]:80 -- <refused>")
         + stamped(10, "'web' trying to restart")
     )
-    (service,) = monit.look(serve(process("web", 100), log=log), NOW, proc.root)
+    (service,) = monit.services(serve(process("web", 100), log=log), proc.table())
     assert service.history == (
-        Ended(60.0, CRASH, "process is not running"),
-        Ended(30.0, BY_HAND, "restart by hand"),
-        Ended(10.0, CRASH, "failed protocol test [HTTP] at [localhost]:80 -- <refused>"),
+        EndedLife(60.0, CRASH, Exit("process is not running")),
+        EndedLife(30.0, MANUAL, Exit("manual restart")),
+        EndedLife(10.0, CRASH, Exit("failed protocol test [HTTP] at [localhost]:80 -- <refused>")),
     )
     assert service.history_seconds == 600.0
 
@@ -192,23 +199,23 @@ def test_the_log_page_is_the_history(tmp_path: Path, serve: Serve) -> None:
 def test_a_wrong_password_is_unseen_and_says_what_to_do(
     tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = serve(process("web", 100))
+    instance = serve(process("web", 100))
     monkeypatch.setenv("MONIT_PASSWORD", "wrong")
-    (service,) = monit.look(place, NOW, Proc(tmp_path / "proc").root)
+    (service,) = monit.services(instance, Proc(tmp_path / "proc").table())
     assert service.state == UNSEEN
     assert "$MONIT_USERNAME" in service.unseen
 
 
 def test_a_monit_that_does_not_answer_is_its_outage(tmp_path: Path) -> None:
     proc = Proc(tmp_path / "proc")
-    place = Place("monit", str(tmp_path / "none.sock"))
-    assert states(monit.look(place, NOW, proc.root)) == [("monit", GAVE_UP, True)]
+    instance = Instance("monit", str(tmp_path / "none.sock"))
+    assert states(monit.services(instance, proc.table())) == [("monit", GAVE_UP, True)]
 
 
 def test_a_control_file_that_may_not_be_read_is_unseen(tmp_path: Path) -> None:
     proc = Proc(tmp_path / "proc")
-    place = Place("monit", str(tmp_path / "monitrc"))
-    (service,) = monit.look(place, NOW, proc.root)
+    instance = Instance("monit", str(tmp_path / "monitrc"))
+    (service,) = monit.services(instance, proc.table())
     assert service.state == UNSEEN
     assert "sudo" in service.unseen
 
@@ -217,4 +224,4 @@ def test_a_typed_command_is_no_daemon(tmp_path: Path) -> None:
     proc = Proc(tmp_path / "proc")
     proc.add(100, 1, "monit", "-c", "/etc/my/monitrc")
     proc.add(101, 1, "monit", "-c", "/etc/my/monitrc", "status")
-    assert monit.found(proc.root) == [Place("monit", "/etc/my/monitrc", 100)]
+    assert monit.instances(proc.table()) == [Instance("monit", "/etc/my/monitrc", 100)]

@@ -9,8 +9,9 @@ from typing import Callable
 import pytest
 
 from sides import perpd
-from sides.proctree import NOW, Proc
-from twiceshy.flapping.supervisors import BETWEEN, DOWN, GAVE_UP, UP, Place, perp
+from sides.proctree import Proc
+from twiceshy.flapping.service import BETWEEN, DOWN, GAVE_UP, NO_EXIT, UP, Exit, exited
+from twiceshy.flapping.supervisors import Instance, perp
 
 DATA = Path(__file__).parent / "data/flapping"
 
@@ -24,9 +25,7 @@ def captured(name: str) -> bytes:
 
 
 def test_the_question_is_19_bytes_little_endian() -> None:
-    assert perp.question(0x0102, 0x0304) == bytes.fromhex(
-        "02 51 10 0201000000000000 0403000000000000"
-    )
+    assert perp.query(0x0102, 0x0304) == bytes.fromhex("02 51 10 0201000000000000 0403000000000000")
 
 
 @pytest.mark.parametrize(
@@ -95,14 +94,14 @@ def test_the_three_signs_of_perpls(panel: str, flags: int) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("/bin/sh", "./rc.main", "reset", "web", "exit", "3"), "exit status 3"),
-        (("./rc.main", "reset", "web", "signal", "11", "SIGSEGV"), "signal SEGV"),
+        (("/bin/sh", "./rc.main", "reset", "web", "exit", "3"), exited(3)),
+        (("./rc.main", "reset", "web", "signal", "11", "SIGSEGV"), Exit("signal SEGV")),
         # perpd hands over a buffer that is out of scope; today's compilers make garbage of it.
-        (("/bin/sh", "./rc.main", "reset", "web", "exit", "?q?k"), ""),
-        (("./rc.main", "start", "web"), ""),
+        (("/bin/sh", "./rc.main", "reset", "web", "exit", "?q?k"), NO_EXIT),
+        (("./rc.main", "start", "web"), NO_EXIT),
     ],
 )
-def test_reset_is_told_how_it_ended(words: tuple[str, ...], expected: str) -> None:
+def test_reset_is_told_how_it_ended(words: tuple[str, ...], expected: Exit) -> None:
     assert perp.reset_exit(words) == expected
 
 
@@ -140,16 +139,16 @@ def test_every_state_as_perpd_tells_it(tmp_path: Path, serve: Serve) -> None:
         }
     )
     (tmp_path / "perp/inactive").mkdir()
-    (place,) = perp.found(proc.root)
-    assert place == Place("perp", str(tmp_path / "perp"), 9)
-    looked = perp.look(place, NOW, proc.root)
+    (instance,) = perp.instances(proc.table())
+    assert instance == Instance("perp", str(tmp_path / "perp"), 9)
+    looked = perp.services(instance, proc.table())
     assert [(s.name, s.state, s.wanted_up, s.last_exit) for s in looked] == [
-        ("dead", BETWEEN, True, ""),
-        ("governed", BETWEEN, True, ""),
-        ("once", DOWN, False, ""),
-        ("resetting", BETWEEN, True, "exit status 4"),
-        ("stopped", DOWN, False, ""),
-        ("web", UP, True, ""),
+        ("dead", BETWEEN, True, NO_EXIT),
+        ("governed", BETWEEN, True, NO_EXIT),
+        ("once", DOWN, False, NO_EXIT),
+        ("resetting", BETWEEN, True, exited(4)),
+        ("stopped", DOWN, False, NO_EXIT),
+        ("web", UP, True, NO_EXIT),
     ]
     assert (looked[-1].incarnation, looked[-1].age_seconds) == (identity, 77.0)
 
@@ -159,20 +158,20 @@ def test_a_log_is_a_service_of_its_own(tmp_path: Path, serve: Serve) -> None:
     proc.add(100, 9, "web", age=77.0)
     proc.add(101, 9, "tinylog", "/var/log/web", age=5.0)
     serve({"web": perpd.status(perpd.half(100), perpd.half(101, 1))})
-    looked = perp.look(Place("perp", str(tmp_path / "perp")), NOW, proc.root)
+    looked = perp.services(Instance("perp", str(tmp_path / "perp")), proc.table())
     assert [(s.name, s.age_seconds) for s in looked] == [("web", 77.0), ("web/log", 5.0)]
 
 
 def test_a_service_that_perpd_has_not_seen_yet_is_left_out(tmp_path: Path, serve: Serve) -> None:
     serve({"web": perpd.refusal(20)})
     proc = Proc(tmp_path / "proc")
-    assert perp.look(Place("perp", str(tmp_path / "perp")), NOW, proc.root) == []
+    assert perp.services(Instance("perp", str(tmp_path / "perp")), proc.table()) == []
 
 
 def test_a_socket_that_nobody_listens_at_is_perpds_outage(tmp_path: Path) -> None:
     (tmp_path / "perp").mkdir()
     proc = Proc(tmp_path / "proc")
-    (looked,) = perp.look(Place("perp", str(tmp_path / "perp")), NOW, proc.root)
+    (looked,) = perp.services(Instance("perp", str(tmp_path / "perp")), proc.table())
     assert (looked.name, looked.state) == ("perpd", GAVE_UP)
 
 
@@ -181,10 +180,8 @@ def test_a_stranger_sees_perpds_children(tmp_path: Path) -> None:
     proc.add(9, 1, "perpd", "/etc/perp")
     proc.add(100, 9, "/bin/sh", "./rc.main", "start", "web", age=7.0)
     proc.add(101, 9, "rsyslogd", "-n", age=70.0)
-    everyone = perp.process.snapshot(proc.root)
-    looked = perp._from_outside(
-        Place("perp", "/etc/perp", 9), "not allowed", NOW, proc.root, everyone
-    )
+    instance = Instance("perp", "/etc/perp", 9)
+    looked = perp.children_of(instance, "not allowed", proc.table())
     assert [(s.name, s.state, s.age_seconds, s.unseen) for s in looked] == [
         ("rsyslogd", UP, 70.0, "not allowed"),
         ("web", UP, 7.0, "not allowed"),

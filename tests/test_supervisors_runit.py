@@ -1,4 +1,4 @@
-"""runit: the status file, and the looks of a root and of a stranger."""
+"""runit: the status file, and what root and another user see."""
 
 from __future__ import annotations
 
@@ -6,9 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from sides.proctree import NOW, Proc
-from twiceshy.flapping import program as check_flapping
-from twiceshy.flapping.supervisors import BETWEEN, DOWN, GAVE_UP, UNSEEN, UP, Place, Service, runit
+from sides.proctree import Proc
+from twiceshy.flapping.counting import Count, Record
+from twiceshy.flapping.judgement import Assessment, Code, Verdict, verdict_on
+from twiceshy.flapping.report import finding_of
+from twiceshy.flapping.service import (
+    BETWEEN,
+    DOWN,
+    GAVE_UP,
+    NO_EXIT,
+    UNSEEN,
+    UP,
+    Exit,
+    Service,
+    exited,
+)
+from twiceshy.flapping.settings import Limits
+from twiceshy.flapping.supervisors import Instance, runit
 from twiceshy.kit.plugin import WARNING
 
 DATA = Path(__file__).parent / "data/flapping"
@@ -57,19 +71,19 @@ def test_other_files_are_no_status(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("/bin/sh", "./finish", "4", "0"), "exit status 4"),
-        (("./finish", "-1", "11"), "signal SEGV"),
-        (("./finish", "-1", "134"), "signal ABRT"),
-        (("./finish", "x", "y"), ""),
-        (("./web", "4", "0"), ""),
+        (("/bin/sh", "./finish", "4", "0"), exited(4)),
+        (("./finish", "-1", "11"), Exit("signal SEGV")),
+        (("./finish", "-1", "134"), Exit("signal ABRT")),
+        (("./finish", "x", "y"), NO_EXIT),
+        (("./web", "4", "0"), NO_EXIT),
     ],
 )
-def test_finish_is_told_how_it_ended(words: tuple[str, ...], expected: str) -> None:
+def test_finish_is_told_how_it_ended(words: tuple[str, ...], expected: Exit) -> None:
     assert runit.finish_exit(words) == expected
 
 
 class Services:
-    """A runsvdir (pid 10) with one runsv a service (pids from 11)."""
+    """A runsvdir (pid 10) with one runsv per service (pids from 11)."""
 
     def __init__(self, tmp_path: Path, as_root: bool = True) -> None:
         self.directory = tmp_path / "service"
@@ -98,8 +112,8 @@ class Services:
         return [(s.name, s.state, s.wanted_up, s.age_seconds) for s in self.look()]
 
     def look(self) -> list[runit.Service]:
-        """One look."""
-        return runit.look(Place("runit", str(self.directory), 10), NOW, self.proc.root)
+        """One observation."""
+        return runit.services(Instance("runit", str(self.directory), 10), self.proc.table())
 
 
 def test_root_sees_what_is_up_down_and_between(tmp_path: Path) -> None:
@@ -131,7 +145,11 @@ def test_a_running_finish_script_is_between_lives_and_tells_why(tmp_path: Path) 
     keeper = services.add("web", status(100, state=2))
     services.proc.add(100, keeper, "/bin/sh", "./finish", "4", "0")
     (looked,) = services.look()
-    assert (looked.state, looked.incarnation, looked.last_exit) == (BETWEEN, "", "exit status 4")
+    assert (looked.state, looked.incarnation, looked.last_exit) == (
+        BETWEEN,
+        "",
+        exited(4),
+    )
 
 
 def test_a_log_service_is_a_service_too(tmp_path: Path) -> None:
@@ -169,9 +187,9 @@ def test_the_status_file_of_a_dead_runsv_is_not_believed(tmp_path: Path) -> None
     services = Services(tmp_path)
     (services.directory / "web/supervise").mkdir(parents=True)
     (services.directory / "web/supervise/status").write_bytes(status(3_999_999))
-    looked = runit.look(Place("runit", str(services.directory)), NOW, services.proc.root)
+    looked = runit.services(Instance("runit", str(services.directory)), services.proc.table())
     assert [(s.name, s.state, s.wanted_up, s.reason) for s in looked] == [
-        ("web", GAVE_UP, True, "its runsv is dead, nothing starts it again")
+        ("web", GAVE_UP, True, "its runsv is dead, nothing restarts it")
     ]
 
 
@@ -212,17 +230,16 @@ def test_a_stranger_sees_a_finish_script_as_between_lives(tmp_path: Path) -> Non
     keeper = services.add("web", None)
     services.proc.add(100, keeper, "/bin/sh", "./finish", "-1", "6")
     (web,) = services.look()
-    assert (web.state, web.incarnation, web.last_exit) == (BETWEEN, "", "signal ABRT")
+    assert (web.state, web.incarnation, web.last_exit) == (BETWEEN, "", Exit("signal ABRT"))
 
 
 def test_a_daemon_that_has_lost_its_runsv_is_a_warning_although_it_runs() -> None:
     orphan = Service(
         "web", "runit", UP, True, "boot:7:1", 900.0,
-        reason="its runsv is dead: it runs on, but nothing would start it again",
+        reason="its runsv is dead: it is still running, but nothing would restart it",
     )  # fmt: skip
-    memory = check_flapping.Memory(0.0, 0.0, "boot:7:1", None, None)
-    limits = check_flapping.Limits(None, None)
-    found = check_flapping.verdict_on(orphan, check_flapping.Count(), memory, 900.0, limits)
-    assert found is not None
-    assert found.state is WARNING
-    assert found.text.startswith("web (runit): its runsv is dead")
+    record, limits = Record(0.0, 0.0, "boot:7:1", None, None), Limits(None, None)
+    verdict = verdict_on(orphan, Count(), record, 900.0, limits)
+    assert verdict == Verdict(WARNING, Code.ORPHAN)
+    (finding,) = finding_of(Assessment("runit::web", orphan, Count(), record, verdict), limits)
+    assert finding.text.startswith("web (runit): its runsv is dead")

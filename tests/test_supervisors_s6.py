@@ -8,19 +8,21 @@ from pathlib import Path
 import pytest
 
 from sides.proctree import NOW, Proc
-from twiceshy.flapping.supervisors import (
+from twiceshy.flapping.service import (
     BETWEEN,
-    BY_HAND,
     CLEAN,
     CRASH,
     DOWN,
     GAVE_UP,
+    MANUAL,
+    NO_EXIT,
     UNSEEN,
     UP,
-    Ended,
-    Place,
-    s6,
+    EndedLife,
+    Exit,
+    exited,
 )
+from twiceshy.flapping.supervisors import Instance, s6
 from twiceshy.kit.stamps import Stamp
 
 DATA = Path(__file__).parent / "data/flapping"
@@ -108,21 +110,21 @@ def test_a_tally_that_is_cut_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "down_signal", "kind", "cause"),
+    ("record", "down_signal", "kind", "how"),
     [
-        (death(0, 143, 15), 15, BY_HAND, "signal TERM"),
-        (death(0, 143, 15), 3, CRASH, "signal TERM"),
-        (death(0, 131, 3), 3, BY_HAND, "signal QUIT"),
-        (death(0, 139, 11), 15, CRASH, "signal SEGV"),
-        (death(0, 1), 15, CRASH, "exit status 1"),
-        (death(0, 0), 15, CLEAN, "exit status 0"),
+        (death(0, 143, 15), 15, MANUAL, Exit("signal TERM")),
+        (death(0, 143, 15), 3, CRASH, Exit("signal TERM")),
+        (death(0, 131, 3), 3, MANUAL, Exit("signal QUIT")),
+        (death(0, 139, 11), 15, CRASH, Exit("signal SEGV")),
+        (death(0, 1), 15, CRASH, exited(1)),
+        (death(0, 0), 15, CLEAN, exited(0)),
     ],
 )
 def test_a_death_by_the_down_signal_is_the_operators(
-    record: bytes, down_signal: int, kind: str, cause: str
+    record: bytes, down_signal: int, kind: str, how: Exit
 ) -> None:
     (one,) = s6.parse_tally(record)
-    assert s6.ended(one, 5.0, down_signal) == Ended(5.0, kind, cause)
+    assert s6.ended(one, 5.0, down_signal) == EndedLife(5.0, kind, how)
 
 
 @pytest.mark.parametrize(
@@ -133,13 +135,13 @@ def test_the_down_signal_file(text: str, number: int) -> None:
 
 
 def test_finish_is_told_how_it_ended() -> None:
-    assert s6.finish_exit(("/bin/sh", "./finish", "4", "0", "web")) == "exit status 4"
-    assert s6.finish_exit(("finish", "256", "6", "web")) == "signal ABRT"
-    assert s6.finish_exit(("web", "4", "0")) == ""
+    assert s6.finish_exit(("/bin/sh", "./finish", "4", "0", "web")) == exited(4)
+    assert s6.finish_exit(("finish", "256", "6", "web")) == Exit("signal ABRT")
+    assert s6.finish_exit(("web", "4", "0")) == NO_EXIT
 
 
 class Services:
-    """An s6-svscan (pid 10) with one s6-supervise a service (pids from 11), 1000 s old."""
+    """An s6-svscan (pid 10) with one s6-supervise per service (pids from 11), 1000 s old."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.directory = tmp_path / "service"
@@ -161,8 +163,8 @@ class Services:
         return self.pid
 
     def look(self, now: Stamp = NOW) -> s6.Service:
-        """One look at the only service."""
-        (service,) = s6.look(Place("s6", str(self.directory), 10), now, self.proc.root)
+        """One observation of the only service."""
+        (service,) = s6.services(Instance("s6", str(self.directory), 10), self.proc.table(now))
         return service
 
 
@@ -172,11 +174,11 @@ def test_the_tally_is_the_whole_history_of_a_crasher(tmp_path: Path) -> None:
     keeper = services.add("web", status(100, 0b0100, 21), tally)
     services.proc.add(100, keeper, "web", age=4.0)
     service = services.look()
-    assert (service.state, service.exact, service.last_exit) == (UP, True, "exit status 9")
+    assert (service.state, service.exact, service.last_exit) == (UP, True, exited(9))
     assert service.history == (
-        Ended(25.0, CRASH, "exit status 9", None),
-        Ended(15.0, CRASH, "exit status 9", 10.0),
-        Ended(5.0, CRASH, "exit status 9", 10.0),
+        EndedLife(25.0, CRASH, exited(9), None),
+        EndedLife(15.0, CRASH, exited(9), 10.0),
+        EndedLife(5.0, CRASH, exited(9), 10.0),
     )
     assert service.history_seconds == pytest.approx(1000.0)
 
@@ -195,7 +197,7 @@ def test_the_clock_may_have_been_stepped_since_the_last_death(tmp_path: Path) ->
     keeper = services.add("web", status(100, 0b0100, 11), death(10, 9))
     services.proc.add(100, keeper, "web", age=4.0)
     an_hour_back = Stamp(NOW.boot, NOW.uptime, NOW.wall - 3600)
-    assert services.look(an_hour_back).history == (Ended(5.0, CRASH, "exit status 9"),)
+    assert services.look(an_hour_back).history == (EndedLife(5.0, CRASH, exited(9)),)
 
 
 def test_a_dead_service_dates_its_deaths_by_the_status_file(tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ def test_stopped_by_hand_is_down_and_not_wanted(tmp_path: Path) -> None:
     services.add("web", status(0, 0b1000, 10, 15), death(10, 143, 15))
     service = services.look()
     assert (service.state, service.wanted_up) == (DOWN, False)
-    assert [one.kind for one in service.history or ()] == [BY_HAND]
+    assert [one.kind for one in service.history or ()] == [MANUAL]
 
 
 def test_a_crasher_that_was_stopped_by_hand_is_no_give_up(tmp_path: Path) -> None:
@@ -228,7 +230,7 @@ def test_a_finish_script_that_gives_up_is_seen(tmp_path: Path, script: str) -> N
     services.add("web", status(0, 0b1000, 10), death(10, 9))
     (services.directory / "web/finish").write_text("#!/bin/sh\n" + script)
     service = services.look()
-    assert (service.state, service.last_exit) == (GAVE_UP, "exit status 9")
+    assert (service.state, service.last_exit) == (GAVE_UP, exited(9))
 
 
 def test_a_run_script_that_never_started_is_between_lives(tmp_path: Path) -> None:

@@ -8,22 +8,23 @@ from typing import Any, Callable
 
 import pytest
 
-from sides.proctree import NOW, Proc
+from sides.proctree import Proc
 from sides.supervisord import Supervisord, info
-from twiceshy.flapping.supervisors import (
+from twiceshy.flapping.service import (
     BETWEEN,
-    BY_HAND,
     CLEAN,
     CRASH,
     DOWN,
     GAVE_UP,
+    MANUAL,
     UP,
-    Ended,
-    Place,
+    EndedLife,
+    Exit,
     Service,
-    outside,
-    supervisord,
+    exited,
 )
+from twiceshy.flapping.supervisors import Instance, single_daemon, supervisord
+from twiceshy.flapping.supervisors.local_http import Server
 
 DATA = Path(__file__).parent / "data/flapping"
 CAPTURED = (DATA / "supervisord-4.2.5.log").read_text()
@@ -48,7 +49,7 @@ files = conf.d/*.conf
 def test_the_configuration_file() -> None:
     read = supervisord.parse_configuration(CONFIGURATION, "/etc/sup")
     assert read == supervisord.Configuration(
-        (("/etc/sup/sup.sock", "admin", "sec;ret"), ("http://127.0.0.1:9001", "", "")),
+        (Server("/etc/sup/sup.sock", "admin", "sec;ret"), Server("http://127.0.0.1:9001")),
         {("/usr/bin/web", "--port", "80"): "web"},
         ("conf.d/*.conf",),
     )
@@ -72,7 +73,7 @@ def test_a_file_that_is_none() -> None:
 def test_the_configuration_is_named_on_the_command_line(
     words: tuple[str, ...], expected: str
 ) -> None:
-    assert outside.configured(words) == expected
+    assert single_daemon.configured(words) == expected
 
 
 def test_the_log_tells_every_life() -> None:
@@ -86,19 +87,28 @@ def test_the_log_tells_every_life() -> None:
     [
         (
             "WARN exited: web (exit status 7; not expected)",
-            Ended(5.0, CRASH, "exit status 7"),
+            EndedLife(5.0, CRASH, exited(7)),
         ),
         (
             "WARN exited: web (terminated by SIGSEGV (core dumped); not expected)",
-            Ended(5.0, CRASH, "signal SEGV"),
+            EndedLife(5.0, CRASH, Exit("signal SEGV")),
         ),
-        ("INFO exited: web (exit status 0; expected)", Ended(5.0, CLEAN, "exit status 0")),
-        ("INFO exited: web (exit status 2; expected)", Ended(5.0, CLEAN, "exit status 2")),
-        ("WARN stopped: web (terminated by SIGTERM)", Ended(5.0, BY_HAND, "signal TERM")),
-        ("INFO stopped: web (exit status 0)", Ended(5.0, BY_HAND, "exit status 0")),
+        (
+            "INFO exited: web (exit status 0; expected)",
+            EndedLife(5.0, CLEAN, exited(0)),
+        ),
+        (
+            "INFO exited: web (exit status 2; expected)",
+            EndedLife(5.0, CLEAN, exited(2)),
+        ),
+        ("WARN stopped: web (terminated by SIGTERM)", EndedLife(5.0, MANUAL, Exit("signal TERM"))),
+        (
+            "INFO stopped: web (exit status 0)",
+            EndedLife(5.0, MANUAL, exited(0)),
+        ),
     ],
 )
-def test_a_death_is_told_from_a_stop_by_hand(line: str, expected: Ended) -> None:
+def test_a_death_is_told_from_a_stop_by_hand(line: str, expected: EndedLife) -> None:
     (parsed,) = supervisord.parse_log(f"2026-11-21 10:07:09,372 {line}\n")
     assert supervisord.ended(parsed, 5.0) == expected
 
@@ -111,7 +121,7 @@ def test_the_zone_of_the_log_is_found_by_a_spawn_whose_time_is_known() -> None:
     assert supervisord.ahead_of_utc(lines, {"other": start}) is None
 
 
-Serve = Callable[..., Place]
+Serve = Callable[..., Instance]
 CLOCK = supervisord.time_of("2026-11-21 10:08:00")
 
 
@@ -120,9 +130,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Starts a fake supervisord."""
     running = []
 
-    def started(processes: list[dict[str, Any]], log: str = "", pid: int = 9) -> Place:
+    def started(processes: list[dict[str, Any]], log: str = "", pid: int = 9) -> Instance:
         running.append(Supervisord(tmp_path / "sock", processes, log, pid))
-        return Place("supervisord", str(tmp_path / "sock"))
+        return Instance("supervisord", str(tmp_path / "sock"))
 
     yield started
     for one in running:
@@ -136,7 +146,7 @@ def one(looked: list[Service]) -> Service:
 
 
 @pytest.mark.parametrize(
-    ("told", "state", "wanted_up", "reason"),
+    ("reported", "state", "wanted_up", "reason"),
     [
         (info("web", "STOPPED"), DOWN, False, ""),
         (info("web", "STOPPING", pid=100), DOWN, False, ""),
@@ -163,15 +173,15 @@ def one(looked: list[Service]) -> Service:
             info("web", "EXITED", spawnerr="Bad exit code 7", exitstatus=7, stop=800, now=900),
             GAVE_UP,
             True,
-            "its exit was not expected, and autorestart=false leaves it dead",
+            "its exit was unexpected, and autorestart=false leaves it down",
         ),
     ],
 )
 def test_the_states(
-    tmp_path: Path, serve: Serve, told: dict[str, Any], state: str, wanted_up: bool, reason: str
+    tmp_path: Path, serve: Serve, reported: dict[str, Any], state: str, wanted_up: bool, reason: str
 ) -> None:
     proc = Proc(tmp_path / "proc")
-    service = one(supervisord.look(serve([told]), NOW, proc.root))
+    service = one(supervisord.services(serve([reported]), proc.table()))
     assert (service.state, service.wanted_up, service.reason) == (state, wanted_up, reason)
 
 
@@ -188,7 +198,7 @@ def test_a_crash_loop_has_its_history_although_it_runs(tmp_path: Path, serve: Se
     )
     start = int(supervisord.time_of("2026-11-21 10:07:50"))
     web = info("web", "RUNNING", pid=102, start=start, stop=start - 2, now=int(CLOCK))
-    service = one(supervisord.look(serve([web], log), NOW, proc.root))
+    service = one(supervisord.services(serve([web], log), proc.table()))
     assert service == Service(
         "web",
         "supervisord",
@@ -197,12 +207,12 @@ def test_a_crash_loop_has_its_history_although_it_runs(tmp_path: Path, serve: Se
         identity,
         10.0,
         history=(
-            Ended(56.0, CRASH, "exit status 7", 3.0),
-            Ended(12.0, BY_HAND, "signal TERM", 43.0),
+            EndedLife(56.0, CRASH, exited(7), 3.0),
+            EndedLife(12.0, MANUAL, Exit("signal TERM"), 43.0),
         ),
         history_seconds=60.0,
         exact=True,
-        last_exit="signal TERM",
+        last_exit=Exit("signal TERM"),
         next="supervisorctl tail -2000 web",
     )
 
@@ -220,7 +230,7 @@ def test_a_pool_is_judged_by_member(tmp_path: Path, serve: Serve) -> None:
         info("pool_00", "RUNNING", group="pool", pid=100, now=int(CLOCK)),
         info("pool_01", "RUNNING", group="pool", pid=101, now=int(CLOCK)),
     ]
-    looked = supervisord.look(serve(members, log), NOW, proc.root)
+    looked = supervisord.services(serve(members, log), proc.table())
     assert [(s.name, len(s.history or ())) for s in looked] == [
         ("pool:pool_00", 0),
         ("pool:pool_01", 1),
@@ -230,8 +240,8 @@ def test_a_pool_is_judged_by_member(tmp_path: Path, serve: Serve) -> None:
 def test_two_programs_of_one_name_have_no_history(tmp_path: Path, serve: Serve) -> None:
     proc = Proc(tmp_path / "proc")
     log = "2026-11-21 10:07:49,000 WARN exited: w (exit status 5; not expected)\n"
-    told = [info("w", "STOPPED", group="a"), info("w", "STOPPED", group="b")]
-    looked = supervisord.look(serve(told, log), NOW, proc.root)
+    reported = [info("w", "STOPPED", group="a"), info("w", "STOPPED", group="b")]
+    looked = supervisord.services(serve(reported, log), proc.table())
     assert [(s.name, s.history, s.exact) for s in looked] == [
         ("a:w", None, False),
         ("b:w", None, False),
@@ -240,7 +250,7 @@ def test_two_programs_of_one_name_have_no_history(tmp_path: Path, serve: Serve) 
 
 def test_without_a_log_there_is_no_history(tmp_path: Path, serve: Serve) -> None:
     proc = Proc(tmp_path / "proc")
-    service = one(supervisord.look(serve([info("web", "STOPPED")]), NOW, proc.root))
+    service = one(supervisord.services(serve([info("web", "STOPPED")]), proc.table()))
     assert (service.history, service.exact) == (None, False)
 
 
@@ -253,15 +263,15 @@ def test_a_clock_step_since_the_last_spawn_is_taken_back(tmp_path: Path, serve: 
     )
     # The clock says 10 seconds, the process is an hour older: it was stepped back.
     web = info("web", "RUNNING", pid=100, now=int(CLOCK))
-    service = one(supervisord.look(serve([web], log), NOW, proc.root))
+    service = one(supervisord.services(serve([web], log), proc.table()))
     assert service.history is not None
     assert service.history[0].age_seconds == pytest.approx(3612.0)
 
 
 def test_a_socket_that_nobody_listens_at_is_its_outage(tmp_path: Path) -> None:
     proc = Proc(tmp_path / "proc")
-    place = Place("supervisord", str(tmp_path / "none.sock"))
-    service = one(supervisord.look(place, NOW, proc.root))
+    instance = Instance("supervisord", str(tmp_path / "none.sock"))
+    service = one(supervisord.services(instance, proc.table()))
     assert (service.name, service.state) == ("supervisord", GAVE_UP)
 
 
@@ -274,9 +284,9 @@ def test_a_stranger_sees_its_children_as_far_as_they_can_be_told_apart(tmp_path:
     proc.add(100, 9, "/usr/bin/python3", "/usr/bin/web", "--port", "80", age=70.0)
     proc.add(101, 9, "/usr/bin/worker", age=50.0)
     youngest = proc.add(102, 9, "/usr/bin/worker", age=40.0)
-    (place,) = supervisord.found(proc.root)
-    assert place == Place("supervisord", str(configuration), 9)
-    looked = supervisord.look(place, NOW, proc.root)
+    (instance,) = supervisord.instances(proc.table())
+    assert instance == Instance("supervisord", str(configuration), 9)
+    looked = supervisord.services(instance, proc.table())
     assert [(s.name, s.state, s.age_seconds) for s in looked] == [
         ("web", UP, 70.0),
         ("worker", UP, 40.0),

@@ -14,18 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from twiceshy.flapping.supervisors import (
+from twiceshy.flapping.service import (
     BETWEEN,
-    BY_HAND,
     CLEAN,
     CRASH,
     DOWN,
     GAVE_UP,
+    MANUAL,
+    NO_EXIT,
     UP,
-    Place,
-    systemd,
+    Exit,
+    exited,
+    short,
 )
-from twiceshy.flapping.supervisors.process import Process
+from twiceshy.flapping.supervisors import Instance, systemd
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.kit import subprocesses
 from twiceshy.kit.plugin import CheckError
 from twiceshy.kit.stamps import Stamp
@@ -40,14 +43,14 @@ JOURNAL = (DATA / "journal-crashes-and-restarts-by-hand.jsonl").read_text()
 @pytest.fixture(scope="module")
 def services():
     return {
-        systemd.short(p["Id"]): systemd.seen(p, NOW_US)
+        short(p["Id"]): systemd.service_of(p, NOW_US)
         for p in systemd.parse_show(SHOW)
         if systemd.is_daemon(p)
     }
 
 
 @pytest.fixture(scope="module")
-def told():
+def records():
     return systemd.parse_journal(JOURNAL, NOW_US, BOOT)
 
 
@@ -66,7 +69,7 @@ def test_oneshots_timers_and_passing_jobs_are_no_daemons(services):
 
 def test_a_crash_loop_looks_fine_at_the_instant_it_is_sampled(services):
     slow = services["slow"]
-    assert (slow.state, slow.last_exit, slow.restarts) == (UP, "", 3)
+    assert (slow.state, slow.last_exit, slow.restarts) == (UP, NO_EXIT, 3)
     assert 0 <= slow.age_seconds < 1
     assert len(slow.incarnation) == 32
 
@@ -74,30 +77,32 @@ def test_a_crash_loop_looks_fine_at_the_instant_it_is_sampled(services):
 def test_the_start_limit_is_named_though_its_result_is_that_of_the_last_life(services):
     instant = services["instant"]
     assert (instant.state, instant.last_exit, instant.reason, instant.incarnation) == (
-        GAVE_UP, "exit status 1", "start limit hit: systemd gave up after 5 restarts", "",
+        GAVE_UP, exited(1), "start limit hit: systemd gave up after 5 restarts", "",
     )  # fmt: skip
     assert instant.down_seconds == pytest.approx(3.5, abs=1)
 
 
 def test_a_unit_between_two_lives_tells_how_the_last_one_ended(services):
     assert (services["dog"].state, services["pre"].state) == (BETWEEN, BETWEEN)
-    assert services["dog"].last_exit == "watchdog (signal ABRT)"
-    assert services["latestart"].last_exit == "timed out (signal TERM)"
+    assert services["dog"].last_exit == Exit("watchdog (signal ABRT)")
+    assert services["latestart"].last_exit == Exit("timed out (signal TERM)")
 
 
 def test_what_a_socket_or_the_bus_starts_is_on_demand(services):
     assert services["systemd-journald"].on_demand
     assert not services["slow"].on_demand
-    assert systemd.seen({"Id": "x.service", "BusName": "org.x"}, 1).on_demand
+    assert systemd.service_of({"Id": "x.service", "BusName": "org.x"}, 1).on_demand
 
 
 def test_a_service_of_an_old_systemd_has_no_counter():
-    old = systemd.seen({"Id": "x.service", "ActiveState": "active"}, 10)
+    old = systemd.service_of({"Id": "x.service", "ActiveState": "active"}, 10)
     assert (old.restarts, old.exact, old.age_seconds) == (None, False, None)
 
 
 def test_a_stopped_service_is_down_and_nobody_knows_whether_it_ought_to(services):
-    stopped = systemd.seen({"Id": "x.service", "ActiveState": "inactive", "SubState": "dead"}, 10)
+    stopped = systemd.service_of(
+        {"Id": "x.service", "ActiveState": "inactive", "SubState": "dead"}, 10
+    )
     assert (stopped.state, stopped.wanted_up) == (DOWN, None)
 
 
@@ -113,37 +118,40 @@ def test_a_stopped_service_is_down_and_nobody_knows_whether_it_ought_to(services
         ("latestart", CRASH, "timed out", 0.6),
     ],
 )
-def test_the_journal_tells_how_each_life_ended(told, unit, kind, cause, lasted):
-    lives = told.lives[f"{unit}.service"]
-    assert Counter((life.kind, life.cause) for life in lives).most_common(1)[0][0] == (kind, cause)
+def test_the_journal_tells_how_each_life_ended(records, unit, kind, cause, lasted):
+    lives = records.lives[f"{unit}.service"]
+    assert Counter((life.kind, life.exit.text) for life in lives).most_common(1)[0][0] == (
+        kind,
+        cause,
+    )
     assert lives[-1].lasted_seconds == pytest.approx(lasted, abs=0.5)
     assert [life.age_seconds for life in lives] == sorted(
         (life.age_seconds for life in lives), reverse=True
     )
 
 
-def test_a_start_limit_is_no_sixth_death(told):
-    assert len(told.lives["instant.service"]) == 5
+def test_a_start_limit_is_no_sixth_death(records):
+    assert len(records.lives["instant.service"]) == 5
 
 
-def test_restarts_by_hand_are_told_from_crashes_and_reloads(told):
-    kinds = [(life.kind, life.cause) for life in told.lives["hand.service"]]
-    assert kinds == [(BY_HAND, ""), (BY_HAND, ""), (CRASH, "signal KILL")]
+def test_restarts_by_hand_are_told_from_crashes_and_reloads(records):
+    kinds = [(life.kind, life.exit.text) for life in records.lives["hand.service"]]
+    assert kinds == [(MANUAL, ""), (MANUAL, ""), (CRASH, "signal KILL")]
 
 
-def test_log_lines_come_with_the_records(told):
-    assert list(told.lines) == ["slow.service"]
-    assert {line.text for line in told.lines["slow.service"]} == {
+def test_log_lines_come_with_the_records(records):
+    assert list(records.lines) == ["slow.service"]
+    assert {line.text for line in records.lines["slow.service"]} == {
         "reading config", "cannot open config",
     }  # fmt: skip
 
 
-def test_the_last_words_are_those_of_the_dead_and_no_greeting_of_the_living(told, services):
+def test_the_last_words_are_those_of_the_dead_and_no_greeting_of_the_living(records, services):
     slow = services["slow"]
-    lines = told.lines["slow.service"]
-    assert lines[-1] == systemd.Line(slow.incarnation, "reading config")
-    assert systemd.last_words(lines, slow)[-1] == "cannot open config"
-    assert systemd.last_words(lines[-1:], slow) == ("reading config",)
+    lines = records.lines["slow.service"]
+    assert lines[-1] == systemd.LogLine(slow.incarnation, "reading config")
+    assert systemd.last_lines(lines, slow)[-1] == "cannot open config"
+    assert systemd.last_lines(lines[-1:], slow) == ("reading config",)
 
 
 def test_records_of_another_boot_and_broken_ones_are_passed_over():
@@ -167,7 +175,7 @@ def test_a_message_of_bytes_is_decoded():
         "MESSAGE": [104, 255, 105],
     }
     lines = systemd.parse_journal(json.dumps(record), 9, BOOT).lines
-    assert lines == {"a.service": (systemd.Line("", "h�i"),)}
+    assert lines == {"a.service": (systemd.LogLine("", "h�i"),)}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +194,7 @@ def test_a_message_of_bytes_is_decoded():
     ],
 )
 def test_causes_in_words(result, code, status, words):
-    assert systemd.cause(result, code, status) == words
+    assert systemd.exit_of(result, code, status) == Exit(words, is_clean=words == "exit status 0")
 
 
 def test_how_far_back_a_journal_goes_is_in_its_header():
@@ -226,26 +234,27 @@ def journals(tmp_path: Path) -> Sequence[str]:
     return (str(tmp_path),)
 
 
-PLACE = Place("systemd", "system", 1)
-FIRST = {1: Process(1, 0, "systemd", "S", 0, 0, ("systemd",), 0)}
+PLACE = Instance("systemd", "system", 1)
+INIT = Process(1, 0, "systemd", "S", 0, 0, ("systemd",), 0)
 NOW = Stamp(BOOT, 1000.0, 1.8e9)
+FIRST = ProcessTable(NOW, {1: INIT})
 
 
 def test_all_services_cost_one_systemctl_and_one_journalctl(journals):
     ask = Systemctl()
-    seen = systemd.look(PLACE, NOW, processes=FIRST, ask=ask, journals=journals)
+    seen = systemd.services(PLACE, FIRST, ask=ask, journals=journals)
     assert [argv[0] for argv in ask.asked] == ["systemctl", "journalctl"]
     assert "_PID=1" in ask.asked[1]
     assert len(seen) == 10
     slow = next(service for service in seen if service.name == "slow")
     assert (slow.last_exit, slow.log, slow.history_seconds) == (
-        "exit status 3", ("cannot open config", "reading config", "cannot open config"), 900.0,
+        exited(3), ("cannot open config", "reading config", "cannot open config"), 900.0,
     )  # fmt: skip
 
 
 def test_without_a_journal_each_service_says_what_to_do_about_it():
     ask = Systemctl()
-    seen = systemd.look(PLACE, NOW, processes=FIRST, ask=ask, journals=("/nonexistent",))
+    seen = systemd.services(PLACE, FIRST, ask=ask, journals=("/nonexistent",))
     assert [argv[0] for argv in ask.asked] == ["systemctl"]
     assert {service.unseen for service in seen} == {systemd.KEEPS_NONE}
     assert seen[0].next.startswith("sudo journalctl -u ")
@@ -254,7 +263,7 @@ def test_without_a_journal_each_service_says_what_to_do_about_it():
 def test_a_talkative_suspect_does_not_crowd_out_the_records(journals, monkeypatch):
     ask = Systemctl()
     monkeypatch.setattr(systemd, "RECORDS", 10)
-    seen = systemd.look(PLACE, NOW, processes=FIRST, ask=ask, journals=journals)
+    seen = systemd.services(PLACE, FIRST, ask=ask, journals=journals)
     assert [argv[0] for argv in ask.asked] == ["systemctl", "journalctl", "journalctl"]
     assert "+" not in ask.asked[2]
     assert all(service.history_seconds < 900 for service in seen)
@@ -274,7 +283,7 @@ def test_a_clean_exit_that_waits_for_its_restart_is_none_by_hand(journals):
         SHOW,
     )
     ask = Systemctl(show, cut)
-    seen = systemd.look(PLACE, NOW, processes=FIRST, ask=ask, journals=journals)
+    seen = systemd.services(PLACE, FIRST, ask=ask, journals=journals)
     clean = next(service for service in seen if service.name == "clean")
     assert {life.kind for life in clean.history} == {CLEAN}
 
@@ -284,22 +293,21 @@ def test_named_services_are_asked_for_by_name_whatever_they_are(journals):
     journald = next(block for block in blocks if "Id=systemd-journald" in block)
     missing = "Id=none.service\nLoadState=not-found\nActiveState=inactive"
     ask = Systemctl(f"{journald}\n\n{missing}\n")
-    seen = systemd.look(
-        PLACE, NOW, processes=FIRST, ask=ask, journals=journals, names=["alias", "none"]
-    )
+    query = systemd.Query(names=["alias", "none"])
+    seen = systemd.services(PLACE, FIRST, query, ask=ask, journals=journals)
     assert ask.asked[0][-2:] == ["alias.service", "none.service"]
     assert [service.name for service in seen] == ["alias"]
 
 
 def test_a_bus_that_cannot_be_reached_is_said():
     with pytest.raises(CheckError, match="systemd cannot be asked: Failed to connect to bus: no"):
-        systemd.look(PLACE, NOW, processes=FIRST, ask=Systemctl(status=1))
+        systemd.services(PLACE, FIRST, ask=Systemctl(status=1))
 
     def absent(argv: Sequence[str]) -> subprocesses.Ran:
         raise FileNotFoundError(2, "No such file or directory", argv[0])
 
     with pytest.raises(CheckError, match="systemd cannot be asked: No such file"):
-        systemd.look(PLACE, NOW, processes=FIRST, ask=absent)
+        systemd.services(PLACE, FIRST, ask=absent)
 
 
 def test_a_journalctl_that_hangs_costs_the_causes_only(journals):
@@ -310,27 +318,30 @@ def test_a_journalctl_that_hangs_costs_the_causes_only(journals):
             raise subprocesses.NoAnswer("journalctl did not answer within 5s")
         return answers(argv)
 
-    seen = systemd.look(PLACE, NOW, processes=FIRST, ask=ask, journals=journals)
+    seen = systemd.services(PLACE, FIRST, ask=ask, journals=journals)
     assert {service.unseen for service in seen} == {"journalctl did not answer"}
 
 
 def test_systemd_is_found_as_pid_1_alone():
-    assert systemd.found(processes=FIRST) == [PLACE]
-    assert systemd.found(processes={1: replace(FIRST[1], comm="tini")}) == []
+    assert systemd.instances(FIRST) == [PLACE]
+    assert systemd.instances(ProcessTable(NOW, {1: replace(INIT, comm="tini")})) == []
 
 
-USERS = {
-    **FIRST,
-    30: Process(30, 1, "systemd", "S", 0, 0, ("/lib/systemd/systemd", "--user"), os.geteuid()),
-    31: Process(31, 30, "(sd-pam)", "S", 0, 0, ("(sd-pam)",), os.geteuid()),
-    40: Process(40, 1, "containerd-shim", "S", 0, 0, ("containerd-shim",), 0),
-    41: Process(41, 40, "systemd", "S", 0, 0, ("/lib/systemd/systemd", "--user"), os.geteuid()),
-}
+USERS = ProcessTable(
+    NOW,
+    {
+        1: INIT,
+        30: Process(30, 1, "systemd", "S", 0, 0, ("/lib/systemd/systemd", "--user"), os.geteuid()),
+        31: Process(31, 30, "(sd-pam)", "S", 0, 0, ("(sd-pam)",), os.geteuid()),
+        40: Process(40, 1, "containerd-shim", "S", 0, 0, ("containerd-shim",), 0),
+        41: Process(41, 40, "systemd", "S", 0, 0, ("/lib/systemd/systemd", "--user"), os.geteuid()),
+    },
+)
 
 
 def test_a_user_s_manager_is_found_below_pid_1_and_not_in_a_container():
     me = pwd.getpwuid(os.geteuid()).pw_name
-    assert systemd.found(processes=USERS) == [PLACE, Place("systemd", me, 30)]
+    assert systemd.instances(USERS) == [PLACE, Instance("systemd", me, 30)]
 
 
 ANN = systemd.Manager(30, 1234, "ann")
@@ -344,8 +355,8 @@ def test_the_records_of_a_user_s_manager_are_its_own():
         return json.dumps({**record, "_PID": "30"} if record.get("_PID") == "1" else record)
 
     theirs = "\n".join(map(hers, JOURNAL.splitlines()))
-    told = systemd.parse_journal(JOURNAL, NOW_US, BOOT)
-    assert systemd.parse_journal(theirs, NOW_US, BOOT, ANN) == told
+    records = systemd.parse_journal(JOURNAL, NOW_US, BOOT)
+    assert systemd.parse_journal(theirs, NOW_US, BOOT, ANN) == records
     assert systemd.parse_journal(JOURNAL, NOW_US, BOOT, ANN).lives == {}
     assert systemd.parse_journal(theirs, NOW_US, BOOT).lives == {}
 
@@ -367,15 +378,15 @@ def test_a_user_s_records_are_in_a_journal_of_her_own_where_there_is_one(tmp_pat
 
 def test_a_name_with_a_user_is_no_unit_of_the_system_and_the_other_way_round(journals):
     ask = Systemctl()
-    place = Place("systemd", "ann", 30)
-    for at, name in ((PLACE, "ann/web"), (place, "web")):
-        seen = systemd.look(at, NOW, processes=USERS, ask=ask, journals=journals, names=[name])
+    instance = Instance("systemd", "ann", 30)
+    for at, name in ((PLACE, "ann/web"), (instance, "web")):
+        seen = systemd.services(at, USERS, systemd.Query(names=[name]), ask=ask, journals=journals)
         assert seen == []
     assert ask.asked == []
 
 
 def test_a_manager_whose_user_has_just_left_keeps_nothing(journals):
     ask = Systemctl()
-    place = Place("systemd", "gone", 2**22)
-    assert systemd.look(place, NOW, processes=USERS, ask=ask, journals=journals) == []
+    instance = Instance("systemd", "gone", 2**22)
+    assert systemd.services(instance, USERS, ask=ask, journals=journals) == []
     assert ask.asked == []

@@ -1,7 +1,7 @@
 """check_flapping against real runit, daemontools, s6, supervisord and monit, as root and as nobody.
 
-Everything is staged at once, looked at twice by both users some seconds apart, and then mended; the
-tests read what was said.
+Everything is staged at once, checked twice by both users some seconds apart, and then mended; the
+tests read what was printed.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ PROGRAMS = {
     "stopped": HEALTHY,
     "rsyslogd": "exec rsyslogd -n -i NONE -f {lab}/rsyslog.conf",
 }
-# Looks are ten seconds apart here and not sixty, so fewer restarts can have been seen.
+# Runs are ten seconds apart here and not sixty, so fewer restarts can have been seen.
 TIGHT = ("-w", "0", "-c", "1")
 BROKEN = "$AbortOnUncleanConfig on\n*.* {lab}/out.log\nthis is no selector\n"
 MENDED = "*.* {lab}/out.log\n"
 
 
 @dataclass
-class Told:
-    """What the check said about everything, once."""
+class Output:
+    """What one run of the check printed about everything."""
 
     status: int
-    output: str
+    text: str
 
     @property
     def first_line(self) -> str:
-        return self.output.splitlines()[0]
+        return self.text.splitlines()[0]
 
     def about(self, name: str) -> tuple[str, str]:
         """(state, sentence) on one service; "OK" and nothing if it was not mentioned."""
-        for line in self.output.splitlines():
+        for line in self.text.splitlines():
             found = re.match(r"(?:FLAPPING )?([A-Z]+)(?: -|:) (.*)", line.partition(" | ")[0])
             if found and found.group(2).startswith(f"{name} ("):
                 return found.group(1), found.group(2)
@@ -75,7 +75,7 @@ class Stage:
     path: Path
     monit_port: int
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    told: dict[tuple[str, str, int], Told] = field(default_factory=dict)
+    outputs: dict[tuple[str, str, int], Output] = field(default_factory=dict)
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[bytes]:
         """A daemon of ours."""
@@ -96,7 +96,7 @@ class Stage:
 
     def check(
         self, supervisor: str, where: str, *more: str, user: str = "root", **environment: str
-    ) -> Told:
+    ) -> Output:
         """The check as root or as nobody, who keeps a history of its own."""
         option = "--service-dir" if supervisor in FAMILY else "--socket"
         argv = [
@@ -110,7 +110,7 @@ class Stage:
             env={**os.environ, **environment},
         )  # fmt: skip
         assert ran.stderr == ""
-        return Told(ran.returncode, ran.stdout)
+        return Output(ran.returncode, ran.stdout)
 
     def where(self, supervisor: str) -> str:
         """What to give the check for the main instance of a supervisor."""
@@ -118,8 +118,8 @@ class Stage:
             return str(self.path / "supervisord.conf")
         return str(self.path / ("monitrc" if supervisor == "monit" else supervisor))
 
-    def look(self, number: int) -> None:
-        """Everybody looks at everything, at the same time."""
+    def run_all(self, number: int) -> None:
+        """Both users check everything, at the same time."""
 
         def one(supervisor: str, user: str) -> None:
             where, environment = self.where(supervisor), {}
@@ -127,14 +127,14 @@ class Stage:
                 where = f"http://127.0.0.1:{self.monit_port}"
                 environment = {"MONIT_USERNAME": "admin", "MONIT_PASSWORD": "monit"}
             more = TIGHT if number == 2 and supervisor != "monit" else ()
-            self.told[supervisor, user, number] = self.check(
+            self.outputs[supervisor, user, number] = self.check(
                 supervisor, where, *more, user=user, **environment
             )
 
         def stepped(supervisor: str, hours: str) -> None:
             where = str(self.path / f"{supervisor}{hours}")
-            told = self.check(supervisor, where, *(TIGHT if number == 2 else ()))
-            self.told[f"{supervisor}{hours}", "root", number] = told
+            output = self.check(supervisor, where, *(TIGHT if number == 2 else ()))
+            self.outputs[f"{supervisor}{hours}", "root", number] = output
 
         in_parallel(
             [
@@ -393,9 +393,9 @@ def stage() -> Iterator[Stage]:
         wait_for(lambda: "FATAL" in supervisorctl(made, "status", "rsyslogd"), "FATAL")
         tally = made.path / "s6/slow/supervise/death_tally"
         wait_for(lambda: tally.stat().st_size >= 6 * 14, "six deaths under s6")
-        made.look(1)
+        made.run_all(1)
         time.sleep(8)
-        made.look(2)
+        made.run_all(2)
         yield made
     finally:
         made.end()
@@ -411,47 +411,47 @@ def _programs(needs) -> None:  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("user", ["root", "nobody"])
 @pytest.mark.parametrize("supervisor", FAMILY)
 def test_crashers_are_critical_at_the_second_run(stage, supervisor, user):
-    told = stage.told[supervisor, user, 2]
-    assert told.status == 2
-    assert told.about("instant")[0] == "CRITICAL", told.output
+    output = stage.outputs[supervisor, user, 2]
+    assert output.status == 2
+    assert output.about("instant")[0] == "CRITICAL", output.text
     for name in ("slow", "clean"):
-        assert told.about(name)[0] in ("WARNING", "CRITICAL"), (name, told.output)
+        assert output.about(name)[0] in ("WARNING", "CRITICAL"), (name, output.text)
 
 
 @pytest.mark.parametrize("user", ["root", "nobody"])
 @pytest.mark.parametrize("supervisor", FAMILY)
 def test_how_they_die_is_named_even_where_the_supervisor_does_not_keep_it(stage, supervisor, user):
-    told = [stage.told[supervisor, user, number] for number in (1, 2)]
+    output = [stage.outputs[supervisor, user, number] for number in (1, 2)]
     for name, how in (("instant", "exit status 3"), ("clean", "exit status 0")):
-        assert any(how in one.about(name)[1] for one in told), (name, told)
+        assert any(how in one.about(name)[1] for one in output), (name, output)
 
 
 @pytest.mark.parametrize("user", ["root", "nobody"])
 @pytest.mark.parametrize("supervisor", FAMILY)
 def test_the_healthy_and_what_the_operator_stopped_are_fine(stage, supervisor, user):
     for number in (1, 2):
-        told = stage.told[supervisor, user, number]
-        assert told.about("stopped")[0] == "OK", told.output
-        assert told.about("healthy")[0] in ("OK", "UNKNOWN"), told.output
+        output = stage.outputs[supervisor, user, number]
+        assert output.about("stopped")[0] == "OK", output.text
+        assert output.about("healthy")[0] in ("OK", "UNKNOWN"), output.text
 
 
 @pytest.mark.parametrize("supervisor", FAMILY)
 def test_wanted_up_but_without_a_run_script(stage, supervisor):
-    state, sentence = stage.told[supervisor, "root", 2].about("norun")
+    state, sentence = stage.outputs[supervisor, "root", 2].about("norun")
     assert state in ("WARNING", "CRITICAL")
     assert "no run script" in sentence or "exit status 111" in sentence
 
 
 def test_s6_tells_everything_at_the_first_run(stage):
-    told = stage.told["s6", "root", 1]
+    output = stage.outputs["s6", "root", 1]
     for name, how in (("instant", "exit status 3"), ("slow", "signal ABRT")):
-        state, sentence = told.about(name)
-        assert (state, how in sentence) == ("CRITICAL", True), told.output
+        state, sentence = output.about(name)
+        assert (state, how in sentence) == ("CRITICAL", True), output.text
 
 
 @pytest.mark.parametrize("supervisor", [*FAMILY, "supervisord"])
 def test_the_outage_of_2015(stage, supervisor):
-    first, second = (stage.told[supervisor, "root", n].about("rsyslogd") for n in (1, 2))
+    first, second = (stage.outputs[supervisor, "root", n].about("rsyslogd") for n in (1, 2))
     if supervisor in ("s6", "supervisord"):
         assert first[0] == "CRITICAL", first
     assert (second[0], "exit status 2" in second[1]) == ("CRITICAL", True), second
@@ -459,41 +459,44 @@ def test_the_outage_of_2015(stage, supervisor):
 
 @pytest.mark.parametrize("supervisor", FAMILY)
 def test_nobody_sees_the_outage_of_2015_too(stage, supervisor):
-    state, _ = stage.told[supervisor, "nobody", 2].about("rsyslogd")
+    state, _ = stage.outputs[supervisor, "nobody", 2].about("rsyslogd")
     assert state == "CRITICAL"
 
 
 @pytest.mark.parametrize("hours", ["+1h", "-1h"])
 @pytest.mark.parametrize("supervisor", FAMILY)
 def test_stamps_of_another_clock_fool_nobody(stage, supervisor, hours):
-    told = stage.told[f"{supervisor}{hours}", "root", 2]
-    assert told.about("slow")[0] in ("WARNING", "CRITICAL"), told.output
-    assert told.about("healthy")[0] in ("OK", "UNKNOWN"), told.output
+    output = stage.outputs[f"{supervisor}{hours}", "root", 2]
+    assert output.about("slow")[0] in ("WARNING", "CRITICAL"), output.text
+    assert output.about("healthy")[0] in ("OK", "UNKNOWN"), output.text
     where = str(stage.path / f"{supervisor}{hours}")
     healthy = stage.check(supervisor, where, "--service", "healthy", "--learning", "ok")
-    assert healthy.status == 0, healthy.output
-    age = float(re.search(r"healthy_age=([0-9.]+)s", healthy.output).group(1))
+    assert healthy.status == 0, healthy.text
+    age = float(re.search(r"healthy_age=([0-9.]+)s", healthy.text).group(1))
     assert 5 < age < 600
 
 
 @pytest.mark.parametrize("supervisor", FAMILY)
 def test_a_killed_supervisor_is_said(stage, supervisor):
-    told = stage.check(supervisor, str(stage.path / f"{supervisor}-killed"))
-    assert told.status == 2
-    state, sentence = told.about("dead")
-    assert (state, "is dead, nothing starts it again" in sentence) == ("CRITICAL", True)
-    state, sentence = told.about("orphan")
-    assert (state, "runs on, but nothing would start it again" in sentence) == ("WARNING", True)
+    output = stage.check(supervisor, str(stage.path / f"{supervisor}-killed"))
+    assert output.status == 2
+    state, sentence = output.about("dead")
+    assert (state, "is dead, nothing restarts it" in sentence) == ("CRITICAL", True)
+    state, sentence = output.about("orphan")
+    assert (state, "is still running, but nothing would restart it" in sentence) == (
+        "WARNING",
+        True,
+    )
 
 
 def test_a_stranger_who_was_let_into_supervise_sees_the_tally(stage):
     opened = stage.path / "s6+1h"
     for directory in opened.glob("*/supervise"):
         directory.chmod(0o755)
-    told = stage.check("s6", str(opened), *TIGHT, user="nobody")
-    state, sentence = told.about("slow")
-    assert (state, "signal ABRT" in sentence) == ("CRITICAL", True), told.output
-    assert told.about("healthy")[0] == "OK", told.output
+    output = stage.check("s6", str(opened), *TIGHT, user="nobody")
+    state, sentence = output.about("slow")
+    assert (state, "signal ABRT" in sentence) == ("CRITICAL", True), output.text
+    assert output.about("healthy")[0] == "OK", output.text
 
 
 def test_the_sudoers_file_is_one(needs):
@@ -504,46 +507,46 @@ def test_the_sudoers_file_is_one(needs):
 
 
 def test_supervisord_tells_everything_at_the_first_run(stage):
-    told = stage.told["supervisord", "root", 1]
+    output = stage.outputs["supervisord", "root", 1]
     for name, how in (
         ("instant", "exit status 3"),
         ("clean", "exit status 0"),
         ("pool:pool_1", "exit status 5"),
         ("norun", "can't find command"),
     ):
-        state, sentence = told.about(name)
-        assert (state in ("WARNING", "CRITICAL"), how in sentence) == (True, True), told.output
+        state, sentence = output.about(name)
+        assert (state in ("WARNING", "CRITICAL"), how in sentence) == (True, True), output.text
     for name in ("healthy", "stopped", "pool:pool_0", "pool:pool_2"):
-        assert told.about(name)[0] == "OK", told.output
+        assert output.about(name)[0] == "OK", output.text
 
 
 def test_nobody_sees_what_comes_and_goes_under_supervisord(stage):
-    told = stage.told["supervisord", "nobody", 2]
-    assert told.about("clean")[0] == "CRITICAL", told.output
-    assert told.about("healthy")[0] in ("OK", "UNKNOWN"), told.output
+    output = stage.outputs["supervisord", "nobody", 2]
+    assert output.about("clean")[0] == "CRITICAL", output.text
+    assert output.about("healthy")[0] in ("OK", "UNKNOWN"), output.text
 
 
 def test_a_supervisord_whose_clock_was_stepped_back(stage):
-    told = stage.check("supervisord", str(stage.path / "stepped.conf"))
-    assert told.about("clean")[0] == "CRITICAL", told.output
-    assert told.about("healthy")[0] == "OK", told.output
+    output = stage.check("supervisord", str(stage.path / "stepped.conf"))
+    assert output.about("clean")[0] == "CRITICAL", output.text
+    assert output.about("healthy")[0] == "OK", output.text
 
 
 @pytest.mark.parametrize("user", ["root", "nobody"])
 def test_monit_and_its_own_limit(stage, user):
-    told = stage.told["monit", user, 2]
-    state, sentence = told.about("limit")
-    assert (state, "restarted 3 times within" in sentence) == ("CRITICAL", True), told.output
-    assert told.about("slow")[0] in ("WARNING", "CRITICAL"), told.output
-    assert told.about("norun")[0] in ("WARNING", "CRITICAL"), told.output
+    output = stage.outputs["monit", user, 2]
+    state, sentence = output.about("limit")
+    assert (state, "restarted 3 times within" in sentence) == ("CRITICAL", True), output.text
+    assert output.about("slow")[0] in ("WARNING", "CRITICAL"), output.text
+    assert output.about("norun")[0] in ("WARNING", "CRITICAL"), output.text
     for name in ("healthy", "stopped"):
-        assert told.about(name)[0] == "OK", told.output
+        assert output.about(name)[0] == "OK", output.text
 
 
 def test_monit_without_a_password_is_unknown(stage):
-    told = stage.check("monit", f"http://127.0.0.1:{stage.monit_port}", user="nobody")
-    assert told.status == 3
-    assert "$MONIT_USERNAME" in told.first_line
+    output = stage.check("monit", f"http://127.0.0.1:{stage.monit_port}", user="nobody")
+    assert output.status == 3
+    assert "$MONIT_USERNAME" in output.first_line
 
 
 def test_mended_is_fine_after_one_quiet_window(stage):
@@ -554,10 +557,10 @@ def test_mended_is_fine_after_one_quiet_window(stage):
 
     def mended(supervisor: str) -> None:
         while True:
-            told = stage.check(supervisor, stage.where(supervisor), *more)
-            if told.status == 0:
+            output = stage.check(supervisor, stage.where(supervisor), *more)
+            if output.status == 0:
                 return
-            assert time.monotonic() < deadline, told.output
+            assert time.monotonic() < deadline, output.text
             time.sleep(1)
 
     in_parallel([lambda s=s: mended(s) for s in (*FAMILY, "supervisord")])
@@ -602,6 +605,6 @@ def test_a_killed_supervisord_and_monit_are_critical(stage):
             one.kill()
             one.wait(10)
     for supervisor in ("supervisord", "monit"):
-        told = stage.check(supervisor, stage.where(supervisor))
-        assert told.status == 2, told.output
-        assert "does not answer" in told.first_line
+        output = stage.check(supervisor, stage.where(supervisor))
+        assert output.status == 2, output.text
+        assert "does not answer" in output.first_line

@@ -1,9 +1,10 @@
-"""A /proc of a host that does not exist, for looking at supervisors without running them."""
+"""A /proc of a host that does not exist, for observing supervisors without running them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from twiceshy.flapping.supervisors.processes import ProcessTable
 from twiceshy.kit.stamps import Stamp
 
 BOOT = "11111111-2222-3333-4444-555555555555"
@@ -20,6 +21,10 @@ class Proc:
         (root / "sys/kernel/random").mkdir(parents=True)
         (root / "sys/kernel/random/boot_id").write_text(BOOT + "\n")
         (root / "uptime").write_text(f"{UPTIME} 1.0\n")
+
+    def table(self, now: Stamp = NOW) -> ProcessTable:
+        """A snapshot of it."""
+        return ProcessTable.observed(now, self.root)
 
     def add(
         self,

@@ -1,8 +1,8 @@
-"""monit: one daemon that looks at its processes every cycle and starts those that are gone.
+"""monit: one daemon that checks its processes every cycle and starts those that are gone.
 
 Asks /_status?format=xml at its httpd for the processes, and reads its log file for what it did to
 them: monit has no counter, and after `if 3 restarts within 5 cycles then unmonitor` it says no more
-than monitor=0, just as after `monit unmonitor` by hand. Only the log tells these two apart.
+than monitor=0, just as after a manual `monit unmonitor`. Only the log tells these two apart.
 
 Rights: the control file is 0600 and root's; it names address, user, password and log. Any other
 user sets $MONIT_USERNAME and $MONIT_PASSWORD (a `read-only` user will do) and gives --socket with a
@@ -15,46 +15,51 @@ from __future__ import annotations
 import calendar
 import glob
 import html
-import http.client
 import os
 import re
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import NamedTuple
 from xml.etree import ElementTree
 
-from twiceshy.flapping.supervisors import (
+from twiceshy.flapping.service import (
     BETWEEN,
-    BY_HAND,
     CRASH,
     DOWN,
     GAVE_UP,
-    Ended,
-    Place,
+    MANUAL,
+    EndedLife,
+    Exit,
     Service,
-    http_side,
-    outside,
-    process,
-    servicedir,
 )
-from twiceshy.flapping.supervisors.process import Process
+from twiceshy.flapping.supervisors import (
+    Instance,
+    local_http,
+    log_lines,
+    running,
+    service_directories,
+    single_daemon,
+    timestamps,
+)
+from twiceshy.flapping.supervisors.local_http import Server
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
+from twiceshy.flapping.supervisors.single_daemon import Unobservable, Unresponsive
 from twiceshy.kit import deadline
-
-if TYPE_CHECKING:
-    from twiceshy.kit.stamps import Stamp
+from twiceshy.kit.http import HttpError, NotAllowed
 
 NAME = "monit"
 PROCESS = "3"  # <service type="3">
 DOES_NOT_EXIST = 512  # in <status>, Event_NonExist of monit's event.h
-PASSIVE, MANUAL = 1, 2  # <monitormode>
+PASSIVE, ON_REQUEST = 1, 2  # <monitormode>; monit calls the second "manual"
 LOG_BYTES = 262144
 MOST_BYTES = 8 << 20
-ANSWER_SECONDS = 3.0
 CONTROL_FILES = ("/etc/monit/monitrc", "/etc/monitrc", "/etc/monit.conf", "/usr/local/etc/monitrc")
 DEFAULT_URL = "http://127.0.0.1:2812"
+NOBODY = Server()
+DAEMON = single_daemon.Daemon(NAME, NAME, "monit status")
 
 
 # What the formats say
@@ -64,15 +69,13 @@ DEFAULT_URL = "http://127.0.0.1:2812"
 class Control:
     """What the control file says about asking monit."""
 
-    server: str = ""  # URL or socket
-    user: str = ""
-    password: str = ""
+    server: Server = NOBODY
     log: str = ""  # "" when it logs to syslog
     includes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Watched:
+class MonitProcess:
     """One <service type="3">."""
 
     name: str
@@ -117,10 +120,10 @@ def parse_control(text: str) -> Control:
     if port:
         local = address in ("", "0.0.0.0", "::", "any", "localhost")
         server = f"http://{'127.0.0.1' if local else address}:{port}"
-    return Control(server, user, password, log, tuple(includes))
+    return Control(Server(server, user, password), log, tuple(includes))
 
 
-def parse_status(content: bytes) -> list[Watched]:
+def parse_status(content: bytes) -> list[MonitProcess]:
     """The processes in monit's XML. ValueError if it is none of monit's."""
     try:
         root = ElementTree.fromstring(content)
@@ -128,13 +131,13 @@ def parse_status(content: bytes) -> list[Watched]:
         raise ValueError(f"not XML: {error}") from None
     if root.tag != "monit":
         raise ValueError("not monit's XML")
-    watched = []
+    listed = []
     for service in root.iter("service"):
         # Since 5.x an attribute; older servers put <type> inside.
         if (service.get("type") or service.findtext("type")) != PROCESS:
             continue
-        watched.append(
-            Watched(
+        listed.append(
+            MonitProcess(
                 name=service.findtext("name") or service.get("name") or "",
                 pid=_number(service.findtext("pid")),
                 status=_number(service.findtext("status")),
@@ -142,7 +145,7 @@ def parse_status(content: bytes) -> list[Watched]:
                 mode=_number(service.findtext("monitormode")),
             )
         )
-    return watched
+    return listed
 
 
 def _number(text: str | None) -> int:
@@ -152,8 +155,16 @@ def _number(text: str | None) -> int:
 _STAMPED = re.compile(r"\[([^\]]+)\] \w+\s*: (?:'([^']*)' )?(.*)")
 
 
-def parse_log(text: str, now_wall: float) -> list[tuple[float, str, str]]:
-    """(time, service or "", what) of each line, oldest first.
+class LogEntry(NamedTuple):
+    """One line of monit's log."""
+
+    at: float  # seconds (Unix)
+    service: str  # "" for those about monit itself
+    text: str
+
+
+def parse_log(text: str, now_wall: float) -> list[LogEntry]:
+    """The lines of monit's log, oldest first; others are left out.
 
     `[2026-11-21T10:07:18+0000]` since 5.27; `[UTC Nov 21 10:07:18]` before, of no year.
     """
@@ -165,7 +176,7 @@ def parse_log(text: str, now_wall: float) -> list[tuple[float, str, str]]:
         stamp, name, what = found_line.groups()
         at = _time(stamp, now_wall)
         if at is not None:
-            lines.append((at, name or "", what))
+            lines.append(LogEntry(at, name or "", what))
     return lines
 
 
@@ -194,157 +205,152 @@ def viewlog_text(page: str) -> str:
     return html.unescape(inside.group(1)) if inside else ""
 
 
-def lives(
-    lines: Sequence[tuple[float, str, str]], name: str, times: Sequence[float]
-) -> tuple[Ended, ...]:
+def lives(lines: Sequence[LogEntry], name: str, ages: Sequence[float]) -> tuple[EndedLife, ...]:
     """The lives of one process that ended, by what monit did about it."""
     ends = []
     why = ""
     is_first = False  # what monit finds at its own start has not died under it
-    for (_, service, what), age_seconds in zip(lines, times):
-        if re.match(r"Monit \S+ started", what):
+    for line, age_seconds in zip(lines, ages):
+        if re.match(r"Monit \S+ started", line.text):
             is_first = True
-        if service != name:
+        if line.service != name:
             continue
-        if what.startswith("trying to restart"):
+        on_request = re.match(r"(stop|restart) on user request", line.text)
+        if line.text.startswith("trying to restart"):
             if is_first:
                 is_first = False
                 continue
-            ends.append(Ended(age_seconds, CRASH, why))
-        elif re.match(r"(stop|restart) on user request", what):
-            ends.append(Ended(age_seconds, BY_HAND, what.partition(" ")[0] + " by hand"))
-        elif not what.startswith(("start", "process is running", "stop", "restart")):
-            why = what
+            ends.append(EndedLife(age_seconds, CRASH, Exit(why)))
+        elif on_request:
+            ends.append(EndedLife(age_seconds, MANUAL, Exit(f"manual {on_request[1]}")))
+        elif not line.text.startswith(("start", "process is running", "stop", "restart")):
+            why = line.text
     return tuple(ends)
 
 
 _USUAL = ("start:", "stop:", "trying to", "process is running", "process is not", "zombie check")
 
 
-def words_about(lines: Sequence[tuple[float, str, str]], name: str) -> tuple[str, ...]:
-    """The last of what monit said about a process, without what it says at each restart."""
-    return tuple(what for _, one, what in lines if one == name and not what.startswith(_USUAL))[-3:]
+def lines_about(lines: Sequence[LogEntry], name: str) -> tuple[str, ...]:
+    """The last of what monit logged about a process, without what it logs at each restart."""
+    about = [line.text for line in lines if line.service == name]
+    return tuple(text for text in about if not text.startswith(_USUAL))[-log_lines.SHOWN_LINES :]
 
 
-def unmonitored_by(lines: Sequence[tuple[float, str, str]], name: str) -> str:
-    """Why monit does not monitor: "hand", monit's own limit as it says it, or "" unknown."""
-    for _, service, what in reversed(lines):
-        if service != name:
+class Unmonitored(Enum):
+    """Who made monit stop monitoring a process."""
+
+    BY_USER = "by a user"
+    BY_LIMIT = "by a limit"  # `if 3 restarts within 5 cycles then unmonitor`
+    UNKNOWN = "unknown"
+
+
+def unmonitored_by(lines: Sequence[LogEntry], name: str) -> tuple[Unmonitored, str]:
+    """Who made monit stop monitoring a process, and the log's words for monit's own limit."""
+    for line in reversed(lines):
+        if line.service != name:
             continue
-        if re.match(r"(stop|unmonitor) on user request", what):
-            return "hand"
-        if what.endswith("- unmonitor") or re.search(r"restarted \d+ times within", what):
-            return what
-        if re.match(r"(start|monitor|restart) on user request", what):
-            return ""
-    return ""
+        if re.match(r"(stop|unmonitor) on user request", line.text):
+            return Unmonitored.BY_USER, ""
+        if line.text.endswith("- unmonitor") or re.search(r"restarted \d+ times within", line.text):
+            return Unmonitored.BY_LIMIT, line.text
+        if re.match(r"(start|monitor|restart) on user request", line.text):
+            break
+    return Unmonitored.UNKNOWN, ""
 
 
-# What is seen
+# What is observed
 
 
-def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = None) -> list[Place]:
+def instances(table: ProcessTable) -> list[Instance]:
     """The monits that run here, each with its control file."""
-    everyone = process.snapshot(proc) if processes is None else processes
-    places = []
-    for one in everyone.values():
-        if one.comm != "monit" or not one.is_alive or not _is_daemon(one):
+    found = []
+    for process in table.processes.values():
+        if process.comm != "monit" or not process.is_alive or not _is_daemon(process):
             continue
-        file = outside.configuration(one, CONTROL_FILES, proc)
-        places.append(Place(NAME, file or DEFAULT_URL, one.pid))
-    return places
+        file = single_daemon.configuration(process, CONTROL_FILES, table)
+        found.append(Instance(NAME, file or DEFAULT_URL, process.pid))
+    return found
 
 
-def _is_daemon(one: Process) -> bool:
+def _is_daemon(process: Process) -> bool:
     """Not `monit status` typed by somebody just now."""
     commands = ("status", "summary", "report", "start", "stop", "restart", "monitor", "unmonitor")
-    return not set(commands) & set(one.cmdline[1:])
+    return not set(commands) & set(process.cmdline[1:])
 
 
-def look(
-    place: Place,
-    now: Stamp,
-    proc: Path = process.PROC,
-    processes: Mapping[int, Process] | None = None,
-) -> list[Service]:
-    """The processes of one monit. A place is a control file, a URL or a unix socket."""
-    everyone = process.snapshot(proc) if processes is None else processes
-    control = Control(server=place.where)
-    trouble = ""
-    if not http_side.is_server(place.where):
-        control, trouble = _control(place.where)
-    if not control.server and not trouble:
-        trouble = f"{place.where} has no `set httpd`: monit can only be asked there"
-    control = replace(
-        control,
-        server=control.server or DEFAULT_URL,
-        user=control.user or os.environ.get("MONIT_USERNAME", ""),
-        password=control.password or os.environ.get("MONIT_PASSWORD", ""),
+def services(instance: Instance, table: ProcessTable) -> list[Service]:
+    """The processes of one monit. The address is a control file, a URL or a unix socket."""
+    return single_daemon.services(DAEMON, lambda: _asked(instance.address, table))
+
+
+def _asked(address: str, table: ProcessTable) -> list[Service]:
+    control, trouble = Control(Server(address)), ""
+    if not local_http.is_address(address):
+        control, trouble = _control(address)
+    if not control.server.address and not trouble:
+        trouble = f"{address} has no `set httpd`, without which monit cannot be asked"
+    server = control.server
+    server = Server(
+        server.address or DEFAULT_URL,
+        server.user or os.environ.get("MONIT_USERNAME", ""),
+        server.password or os.environ.get("MONIT_PASSWORD", ""),
     )
+    control = replace(control, server=server)
     try:
-        unmonitored: dict[str, str] = {}
-        with deadline.doing(f"asking monit at {control.server}"):
-            status, content = _get(control, "/_status?format=xml")
-            if status == 200:
-                watched = parse_status(content)
-                log = _log(control, LOG_BYTES)
-                unmonitored = _why_unmonitored(watched, parse_log(log, now.wall), control, now)
-    except PermissionError:
-        return [_unseen(f"not allowed to use {control.server}: run the check by sudo")]
-    except (OSError, http.client.HTTPException) as error:
+        with deadline.doing(f"asking monit at {server.address}"):
+            answer = local_http.ask(server, "/_status?format=xml", MOST_BYTES)
+            listed = parse_status(answer.body) if answer.status == 200 else []
+    except NotAllowed:
+        raise Unobservable(
+            f"not allowed to use {server.address}: run the check with sudo"
+        ) from None
+    except HttpError as error:
         if trouble:
-            return [_unseen(trouble)]
-        return [outside.silent(NAME, NAME, control.server, outside.said(error), "monit status")]
+            raise Unobservable(trouble) from None
+        raise Unresponsive(server.address, str(error)) from error
     except ValueError as error:
-        return [_unseen(f"{control.server} does not speak as monit does: {error}")]
-    if status in (401, 403):
-        return [
-            _unseen(
-                trouble
-                or f"{control.server} wants a user and a password: set $MONIT_USERNAME/_PASSWORD"
-            )
-        ]
-    if status != 200:
-        return [_unseen(f"{control.server} answers {status}")]
-    return _services(watched, log, unmonitored, now, proc, everyone)
+        raise Unobservable(f"{server.address} does not answer like monit: {error}") from error
+    if answer.status in (401, 403):
+        raise Unobservable(
+            trouble
+            or f"{server.address} requires a user and a password: set $MONIT_USERNAME/_PASSWORD"
+        )
+    if answer.status != 200:
+        raise Unobservable(f"{server.address} answers with HTTP status {answer.status}")
+    with deadline.doing(f"reading the log of monit at {server.address}"):
+        return _services(listed, control, table)
 
 
 def _control(file: str) -> tuple[Control, str]:
     """(what the control file and its includes say, why it says nothing)."""
     try:
-        control = parse_control(servicedir.content(file, 1 << 20).decode("utf-8", "replace"))
+        control = parse_control(_text_of(file, 1 << 20))
     except OSError as error:
         return Control(), (
-            f"cannot read {file} ({error.strerror}): run the check by sudo, or give --socket "
+            f"cannot read {file} ({error.strerror}): run the check with sudo, or give --socket "
             "with $MONIT_USERNAME and $MONIT_PASSWORD"
         )
     for pattern in control.includes:
         for path in sorted(glob.glob(pattern)):
             try:
-                more = parse_control(servicedir.content(path, 1 << 20).decode("utf-8", "replace"))
+                more = parse_control(_text_of(path, 1 << 20))
             except OSError:
                 continue
             control = Control(
-                control.server or more.server,
-                control.user or more.user,
-                control.password or more.password,
+                Server(
+                    control.server.address or more.server.address,
+                    control.server.user or more.server.user,
+                    control.server.password or more.server.password,
+                ),
                 control.log or more.log,
                 control.includes,
             )
     return control, ""
 
 
-def _get(control: Control, path: str) -> tuple[int, bytes]:
-    """(status, body) of one GET."""
-    seconds = min(ANSWER_SECONDS, deadline.remaining() / 2)
-    connection = http_side.connection(control.server, seconds)
-    headers = http_side.authorization(control.user, control.password)
-    try:
-        connection.request("GET", path, headers=dict(headers))
-        response = connection.getresponse()
-        return response.status, response.read(MOST_BYTES)
-    finally:
-        connection.close()
+def _text_of(path: str, most_bytes: int) -> str:
+    return service_directories.content(path, most_bytes).decode("utf-8", "replace")
 
 
 def _log(control: Control, most_bytes: int) -> str:
@@ -358,12 +364,10 @@ def _log(control: Control, most_bytes: int) -> str:
         except OSError:
             pass
     try:
-        status, content = _get(control, "/_viewlog")
-    except (OSError, http.client.HTTPException):
+        answer = local_http.ask(control.server, "/_viewlog", MOST_BYTES)
+    except HttpError:
         return ""
-    if status != 200:
-        return ""
-    return viewlog_text(content.decode("utf-8", "replace"))[-most_bytes:]
+    return viewlog_text(answer.text)[-most_bytes:] if answer.status == 200 else ""
 
 
 def _older_log(control: Control) -> str:
@@ -371,89 +375,80 @@ def _older_log(control: Control) -> str:
     rotated = ""
     if control.log:
         try:
-            rotated = servicedir.content(f"{control.log}.1", MOST_BYTES).decode("utf-8", "replace")
+            rotated = _text_of(f"{control.log}.1", MOST_BYTES)
         except OSError:
             pass
     return rotated + _log(control, MOST_BYTES)
 
 
-def _why_unmonitored(
-    watched: Sequence[Watched],
-    lines: Sequence[tuple[float, str, str]],
-    control: Control,
-    now: Stamp,
-) -> dict[str, str]:
+def _all_unmonitored(
+    listed: Sequence[MonitProcess], lines: Sequence[LogEntry], control: Control, table: ProcessTable
+) -> dict[str, tuple[Unmonitored, str]]:
     """Why each of the unmonitored is not monitored; that may have happened weeks ago."""
-    names = [one.name for one in watched if not one.is_monitored]
+    names = [watched.name for watched in listed if not watched.is_monitored]
     why = {name: unmonitored_by(lines, name) for name in names}
-    if not all(why.values()):
+    if any(who is Unmonitored.UNKNOWN for who, _ in why.values()):
         telling = [
             line
             for line in _older_log(control).splitlines()
             if "on user request" in line or "unmonitor" in line
         ]
-        older = parse_log("\n".join(telling), now.wall)
-        why = {name: known or unmonitored_by(older, name) for name, known in why.items()}
+        older = parse_log("\n".join(telling), table.now.wall)
+        for name, (who, _) in list(why.items()):
+            if who is Unmonitored.UNKNOWN:
+                why[name] = unmonitored_by(older, name)
     return why
 
 
 def _services(
-    watched: Sequence[Watched],
-    log: str,
-    why: Mapping[str, str],
-    now: Stamp,
-    proc: Path,
-    processes: Mapping[int, Process],
+    listed: Sequence[MonitProcess], control: Control, table: ProcessTable
 ) -> list[Service]:
-    lines = parse_log(log, now.wall)
-    times: list[float] = []
+    lines = parse_log(_log(control, LOG_BYTES), table.now.wall)
+    why = _all_unmonitored(listed, lines, control, table)
+    ages: list[float] = []
     if lines:
-        newest = max(0.0, now.wall - lines[-1][0])
-        times = servicedir.ages([at for at, _, _ in lines], newest)
-    services = []
-    for one in watched:
-        service = _service(one, lines, why.get(one.name, ""), now, proc, processes)
+        newest = max(0.0, table.now.wall - lines[-1].at)
+        ages = timestamps.ages([line.at for line in lines], newest)
+    found = []
+    for watched in listed:
+        service = _service(watched, lines, why.get(watched.name, (Unmonitored.UNKNOWN, "")), table)
         if lines:
-            history = lives(lines, one.name, times)
+            is_wanted = log_lines.are_wanted(service)
             service = replace(
                 service,
-                history=history,
-                history_seconds=times[0],
+                history=lives(lines, watched.name, ages),
+                history_seconds=ages[0],
                 exact=True,
-                log=words_about(lines, one.name) if servicedir.is_talked_about(service) else (),
+                log=lines_about(lines, watched.name) if is_wanted else (),
             )
-        services.append(service)
-    return services
+        found.append(service)
+    return found
 
 
 def _service(
-    one: Watched,
-    lines: Sequence[tuple[float, str, str]],
-    why: str,
-    now: Stamp,
-    proc: Path,
-    processes: Mapping[int, Process],
+    watched: MonitProcess,
+    lines: Sequence[LogEntry],
+    why: tuple[Unmonitored, str],
+    table: ProcessTable,
 ) -> Service:
-    service = Service(one.name, NAME, DOWN, True, next=f"monit status {one.name}")
-    if not one.is_monitored:
-        if why == "hand" or (one.mode == MANUAL and not why):
+    service = Service(watched.name, NAME, DOWN, True, next=f"monit status {watched.name}")
+    if not watched.is_monitored:
+        who, limit = why
+        is_unknown = who is Unmonitored.UNKNOWN
+        if who is Unmonitored.BY_USER or (watched.mode == ON_REQUEST and is_unknown):
             return replace(service, wanted_up=False)
-        reason = f"monit stopped monitoring it: {why}"
-        if not why:
-            reason = "monit does not monitor it, and nothing says that somebody asked for that"
+        reason = f"monit stopped monitoring it: {limit}"
+        if is_unknown:
+            reason = "monit does not monitor it, and nothing shows that anyone asked for that"
         return replace(service, state=GAVE_UP, reason=reason)
-    daemon = (processes.get(one.pid) or process.read(one.pid, proc)) if one.pid > 0 else None
+    daemon = table.process(watched.pid) if watched.pid > 0 else None
     if daemon is not None and daemon.is_alive:
-        return servicedir.alive(service, daemon, now.boot, proc)
-    if one.mode == PASSIVE:
+        return running(service, daemon, table)
+    if watched.mode == PASSIVE:
         return replace(
-            service, state=GAVE_UP, reason="it does not run, and monit only watches it (passive)"
+            service, state=GAVE_UP, reason="it is not running, and monit only watches it (passive)"
         )
-    failed = [what for _, name, what in lines if name == one.name and "failed to start" in what]
-    last = [what for _, name, what in lines if name == one.name and "process is running" in what]
-    reason = failed[-1] if failed and not last else ""
-    return replace(service, state=BETWEEN, reason=reason)
-
-
-def _unseen(why: str) -> Service:
-    return outside.unseen(NAME, NAME, why)
+    about = [line.text for line in lines if line.service == watched.name]
+    failed = [text for text in about if "failed to start" in text]
+    ran = any("process is running" in text for text in about)
+    return replace(service, state=BETWEEN, reason=failed[-1] if failed and not ran else "")

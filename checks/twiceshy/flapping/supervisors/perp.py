@@ -3,8 +3,8 @@
 Asks BASE/.control/perpd.sock for each activated service (perp/PROTO_V2.txt of the source, packets
 of at most 258 bytes), because `perpls` hides what is needed here: it shows a life of less than a
 second as down, without its pid. `perpls -g` is the fallback for a perpd of another protocol.
-perp keeps neither a count nor an exit status; the latter is witnessed, or read off a running
-`rc.main reset`.
+perp keeps neither a count nor an exit status; the latter is watched for, or read off a
+running `rc.main reset`.
 
 Rights: the socket is 0700, root's. Any other user is left with the children of perpd in /proc: no
 wanted state, and names by command line.
@@ -16,32 +16,29 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from twiceshy.flapping.service import BETWEEN, DOWN, NO_EXIT, Exit, Service
 from twiceshy.flapping.supervisors import (
-    BETWEEN,
-    DOWN,
-    Place,
-    Service,
-    outside,
-    process,
-    servicedir,
-    witness,
+    Instance,
+    exit_statuses,
+    log_lines,
+    running,
+    single_daemon,
+    timestamps,
+    via_root,
 )
-from twiceshy.flapping.supervisors.process import Process
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
+from twiceshy.flapping.supervisors.single_daemon import Unobservable, Unresponsive
 from twiceshy.kit import deadline, subprocesses
-
-if TYPE_CHECKING:
-    from twiceshy.kit.stamps import Stamp
 
 NAME = "perp"
 BASE = "/etc/perp"
 SOCKET = ".control/perpd.sock"
 PROTOCOL = 2
 ANSWER_SECONDS = 3.0
+DAEMON = single_daemon.Daemon(NAME, "perpd", "perpls -g")
 
 # perp_common.h
 HAS_LOG, CULL = 0x02, 0x04
@@ -71,7 +68,7 @@ class Reply:
 
 
 class Protocol(Exception):
-    """perpd speaks otherwise."""
+    """perpd speaks another protocol."""
 
 
 class Refused(Exception):
@@ -82,7 +79,7 @@ class Refused(Exception):
         self.number = number
 
 
-def question(device: int, inode: int) -> bytes:
+def query(device: int, inode: int) -> bytes:
     """A status query; little-endian, 19 bytes (PROTO_V2.txt)."""
     return (
         bytes((PROTOCOL, ord("Q"), 16))
@@ -114,37 +111,35 @@ def parse_reply(packet: bytes) -> Reply:
 
 def _half(content: bytes) -> Half:
     return Half(
-        int.from_bytes(content[:4], "little"), servicedir.tai64n(content[4:16]), content[16]
+        int.from_bytes(content[:4], "little"), timestamps.tai64n(content[4:16]), content[16]
     )
 
 
-def reset_exit(words: Sequence[str]) -> str:
-    """The last exit by the arguments of a running `rc.main reset` (perpetrate(5)), "" else.
+def reset_exit(argv: Sequence[str]) -> Exit:
+    """The last exit by the arguments of a running `rc.main reset` (perpetrate(5)), else NO_EXIT.
 
     `rc.main reset NAME exit CODE` or `rc.main reset NAME signal NUMBER SIGNALNAME`.
     """
-    for at, word in enumerate(words):
-        if (
-            word == "reset"
-            and len(words) >= at + 4
-            and words[at - 1].endswith(("rc.main", "rc.log"))
-        ):
-            how, number = words[at + 2 : at + 4]
+    for at, word in enumerate(argv):
+        is_reset = word == "reset" and argv[at - 1].endswith(("rc.main", "rc.log"))
+        if is_reset and len(argv) >= at + 4:
+            how, number = argv[at + 2 : at + 4]
             if not number.isdigit():
-                return ""
-            return witness.cause(int(number) if how == "signal" else int(number) << 8)
-    return ""
+                return NO_EXIT
+            return exit_statuses.exit_of(int(number) if how == "signal" else int(number) << 8)
+    return NO_EXIT
 
 
-def name_by_script(one: Process) -> str:
+def name_by_script(process: Process) -> str:
     """The service of a child of perpd, while its script runs; its program's name after that."""
-    for at, word in enumerate(one.cmdline[:-2]):
+    argv = process.cmdline
+    for at, word in enumerate(argv[:-2]):
         if word.endswith(("rc.main", "rc.log")):
             half = "/log" if word.endswith("rc.log") else ""
-            return f"{one.cmdline[at + 2]}{half}" if one.cmdline[at + 1] == "start" else ""
-    if not one.cmdline and one.comm.startswith("rc."):
-        return ""  # a zombie: whose, nobody tells any more
-    return "" if one.comm == "perpd" else outside.called(one.cmdline, one.comm)
+            return f"{argv[at + 2]}{half}" if argv[at + 1] == "start" else ""
+    if not argv and process.comm.startswith("rc."):
+        return ""  # a zombie: there is no telling whose
+    return "" if process.comm == "perpd" else single_daemon.name_of_command(argv, process.comm)
 
 
 _PERPLS = re.compile(
@@ -184,38 +179,51 @@ def half_listed(panel: str, pid: int) -> Half | None:
     return Half(pid, 0.0, flags | (ONCE if panel[1] == "o" else 0))
 
 
-# What is seen
+# What is observed
 
 
-def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = None) -> list[Place]:
+def instances(table: ProcessTable) -> list[Instance]:
     """The perpds that run here, each with its base directory."""
-    everyone = process.snapshot(proc) if processes is None else processes
-    places = []
-    for one in everyone.values():
-        parent = everyone.get(one.ppid)
-        if one.comm != "perpd" or not one.is_alive or (parent and parent.comm == "perpd"):
+    found = []
+    for process in table.processes.values():
+        parent = table.processes.get(process.ppid)
+        is_forked = parent is not None and parent.comm == "perpd"
+        if process.comm != "perpd" or not process.is_alive or is_forked:
             continue  # a perpd below perpd is a child that waits to be allowed to start
-        base = next((word for word in reversed(one.cmdline[1:]) if word.startswith("/")), "")
+        base = next((word for word in reversed(process.cmdline[1:]) if word.startswith("/")), "")
         if not base:
             try:
-                base = os.readlink(f"{proc}/{one.pid}/cwd")
+                base = os.readlink(via_root.working_directory(process.pid, table))
             except OSError:
                 base = BASE
-        places.append(Place(NAME, base, one.pid))
-    return places
+        found.append(Instance(NAME, base, process.pid))
+    return found
 
 
-def look(
-    place: Place,
-    now: Stamp,
-    proc: Path = process.PROC,
-    processes: Mapping[int, Process] | None = None,
-) -> list[Service]:
-    """The services of one perpd. A place is its base directory or its socket."""
-    everyone = process.snapshot(proc) if processes is None else processes
-    base = place.where
+def services(instance: Instance, table: ProcessTable) -> list[Service]:
+    """The services of one perpd. The address is its base directory or its socket."""
+    base = instance.address
     if base.endswith(f"/{SOCKET}"):
         base = base[: -len(SOCKET) - 1]
+    return single_daemon.services(
+        DAEMON,
+        lambda: _watched(_replies(base), base, table),
+        lambda why: children_of(instance, why, table),
+    )
+
+
+def children_of(instance: Instance, why: str, table: ProcessTable) -> list[Service]:
+    """What /proc alone shows of the services of a perpd."""
+    if not instance.pid:
+        return []
+    return single_daemon.children(instance.pid, NAME, why, table, name_by_script)
+
+
+# Asking
+
+
+def _replies(base: str) -> list[tuple[str, Reply]]:
+    """What perpd says of each activated service."""
     path = f"{base}/{SOCKET}"
     replies: list[tuple[str, Reply]] = []
     try:
@@ -227,49 +235,16 @@ def look(
                     continue
                 replies.append((name, reply))
     except PermissionError:
-        unseen = f"not allowed to use {path}: run the check by sudo"
-        return _from_outside(place, unseen, now, proc, everyone)
+        raise Unobservable(f"not allowed to use {path}: run the check with sudo") from None
     except (ConnectionRefusedError, FileNotFoundError):
-        return [_silent(path, "no perpd listens there")]
+        raise Unresponsive(path, "no perpd listens there") from None
     except socket.timeout:
-        return [_silent(path, f"no answer within {ANSWER_SECONDS:.0f}s")]
+        raise Unresponsive(path, f"no answer within {ANSWER_SECONDS:.0f}s") from None
     except Protocol:
-        return _by_perpls(base, path, now, proc, everyone)
+        return _replies_by_perpls(base, path)
     except OSError as error:
-        return [_silent(path, error.strerror or str(error))]
-    return _all_services(replies, base, now, proc, everyone)
-
-
-def _all_services(
-    replies: Sequence[tuple[str, Reply]],
-    base: str,
-    now: Stamp,
-    proc: Path,
-    processes: Mapping[int, Process],
-) -> list[Service]:
-    """The services, the young and the dead ones after having been watched for a moment."""
-    services: list[Service] = []
-    pids: dict[str, int] = {}
-    for name, reply in replies:
-        services += _services(name, base, reply, now, proc, processes)
-        for half, called in ((reply.main, name), (reply.log, f"{name}/log")):
-            if half is not None and half.pid and not half.flags & RESET:
-                pids[called] = half.pid
-    suspects = [
-        pids[service.name]
-        for service in services
-        if service.name in pids
-        and (service.state == BETWEEN or (service.age_seconds or 60) < witness.YOUNG_SECONDS)
-    ]
-    ends = witness.endings(
-        suspects[: witness.MOST_WITNESSED],
-        proc,
-        min(witness.YOUNG_SECONDS, deadline.remaining() / 3),
-    )
-    return [
-        replace(service, last_exit=service.last_exit or ends.get(pids.get(service.name, 0), ""))
-        for service in services
-    ]
+        raise Unresponsive(path, error.strerror or str(error)) from error
+    return replies
 
 
 def _connected(path: str) -> socket.socket:
@@ -285,7 +260,7 @@ def _connected(path: str) -> socket.socket:
 
 def _activated(base: str) -> list[tuple[str, int, int]]:
     """(name, device, inode) of the service directories with the sticky bit."""
-    found_services = []
+    found = []
     for name in sorted(os.listdir(base)):
         if name.startswith("."):
             continue
@@ -294,12 +269,12 @@ def _activated(base: str) -> list[tuple[str, int, int]]:
         except OSError:
             continue
         if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
-            found_services.append((name, status.st_dev, status.st_ino))
-    return found_services
+            found.append((name, status.st_dev, status.st_ino))
+    return found
 
 
 def _asked(connection: socket.socket, device: int, inode: int) -> Reply:
-    connection.sendall(question(device, inode))
+    connection.sendall(query(device, inode))
     packet = b""
     while len(packet) < 3 or len(packet) < packet[2] + 3:
         more = connection.recv(258)
@@ -311,73 +286,12 @@ def _asked(connection: socket.socket, device: int, inode: int) -> Reply:
     return parse_reply(packet)
 
 
-def _services(
-    name: str,
-    base: str,
-    reply: Reply,
-    now: Stamp,
-    proc: Path,
-    processes: Mapping[int, Process],
-) -> list[Service]:
-    if reply.flags & CULL:  # being deactivated
-        return [Service(name, NAME, DOWN, False, next=f"perpstat -b {base} {name}")]
-    halves = [(name, reply.main)]
-    if reply.log is not None:
-        halves.append((f"{name}/log", reply.log))
-    services = [_service(called, base, half, now, proc, processes) for called, half in halves]
-    if servicedir.is_talked_about(services[0]) and reply.log is not None:
-        logger = processes.get(reply.log.pid)
-        door = f"{proc}/{reply.log.pid}/cwd"
-        words = servicedir.log_directories(logger.cmdline) if logger else []
-        for directory in words:
-            lines = servicedir.tail(os.path.join(door, directory, "current"), servicedir.LOG_LINES)
-            if lines:
-                services[0] = replace(services[0], log=servicedir.telling(lines, 3))
-                break
-    return services
-
-
-def _service(
-    name: str,
-    base: str,
-    half: Half,
-    now: Stamp,
-    proc: Path,
-    processes: Mapping[int, Process],
-) -> Service:
-    is_wanted = not half.flags & WANT_DOWN
-    service = Service(
-        name, NAME, DOWN, is_wanted, next=f"perpstat -b {base} {name.partition('/')[0]}"
-    )
-    if half.flags & FAILING:
-        return replace(service, state=BETWEEN, reason="perpd cannot start it")
-    one = (processes.get(half.pid) or process.read(half.pid, proc)) if half.pid else None
-    if half.flags & RESET and half.pid:
-        # rc.main reset runs, told how the daemon ended. Paused or slow, it is no life either.
-        last_exit = reset_exit(one.cmdline) if one else ""
-        state = BETWEEN if is_wanted and not half.flags & ONCE else DOWN
-        return replace(service, state=state, last_exit=last_exit)
-    if not half.pid:
-        if half.flags & ONCE:
-            return replace(service, wanted_up=False)
-        return replace(service, state=BETWEEN) if is_wanted else service
-    if one is None:
-        return replace(service, state=BETWEEN)
-    parent = processes.get(one.ppid)
-    if not one.is_alive or (one.comm == "perpd" and parent and parent.comm == "perpd"):
-        # The respawn governor sleeps in the child, before the program is there.
-        return replace(service, state=BETWEEN)
-    return servicedir.alive(service, one, now.boot, proc)
-
-
-def _by_perpls(
-    base: str, path: str, now: Stamp, proc: Path, processes: Mapping[int, Process]
-) -> list[Service]:
-    """What `perpls -g` says, where perpd speaks another protocol than 2."""
+def _replies_by_perpls(base: str, path: str) -> list[tuple[str, Reply]]:
+    """The same by `perpls -g`, where perpd speaks another protocol than 2."""
     try:
         ran = subprocesses.run(["perpls", "-b", base, "-g"], timeout=ANSWER_SECONDS)
     except (OSError, subprocesses.NoAnswer):
-        return [_silent(path, "it does not speak protocol 2, and perpls cannot be run")]
+        raise Unresponsive(path, "it does not speak protocol 2, and perpls cannot be run") from None
     replies = []
     for listed in parse_perpls(ran.stdout):
         main = half_listed(listed.panel[1], listed.pids[0])
@@ -385,17 +299,77 @@ def _by_perpls(
             continue
         log = half_listed(listed.panel[2], listed.pids[1])
         replies.append((listed.name, Reply(0, HAS_LOG if log else 0, main, log)))
-    return _all_services(replies, base, now, proc, processes)
+    return replies
 
 
-def _silent(path: str, why: str) -> Service:
-    return outside.silent("perpd", NAME, path, why, "perpls -g")
+# The services
 
 
-def _from_outside(
-    place: Place, unseen: str, now: Stamp, proc: Path, processes: Mapping[int, Process]
-) -> list[Service]:
-    if not place.pid:
-        return [outside.unseen("perpd", NAME, unseen)]
-    services = outside.children(place.pid, NAME, unseen, now.boot, proc, processes, name_by_script)
-    return services or [outside.unseen("perpd", NAME, unseen)]
+def _watched(replies: Sequence[tuple[str, Reply]], base: str, table: ProcessTable) -> list[Service]:
+    """The services, the young and the dead ones after having been watched for a moment."""
+    found: list[Service] = []
+    pids: dict[str, int] = {}
+    for name, reply in replies:
+        found += _both_halves(name, base, reply, table)
+        for half, half_name in ((reply.main, name), (reply.log, f"{name}/log")):
+            if half is not None and half.pid and not half.flags & RESET:
+                pids[half_name] = half.pid
+    suspects = [
+        pids[service.name]
+        for service in found
+        if service.name in pids
+        and (service.state == BETWEEN or (service.age_seconds or 60) < exit_statuses.YOUNG_SECONDS)
+    ]
+    ends = exit_statuses.of_processes(
+        suspects[: exit_statuses.MOST_WATCHED],
+        table,
+        exit_statuses.watching_seconds(exit_statuses.YOUNG_SECONDS),
+    )
+    return [
+        replace(
+            service, last_exit=service.last_exit or ends.get(pids.get(service.name, 0), NO_EXIT)
+        )
+        for service in found
+    ]
+
+
+def _both_halves(name: str, base: str, reply: Reply, table: ProcessTable) -> list[Service]:
+    if reply.flags & CULL:  # being deactivated
+        return [Service(name, NAME, DOWN, False, next=f"perpstat -b {base} {name}")]
+    halves = [(name, reply.main)]
+    if reply.log is not None:
+        halves.append((f"{name}/log", reply.log))
+    found = [_service(half_name, base, half, table) for half_name, half in halves]
+    if log_lines.are_wanted(found[0]) and reply.log is not None:
+        logger = table.processes.get(reply.log.pid)
+        directories = log_lines.log_directories(logger.cmdline) if logger else []
+        into = via_root.working_directory(reply.log.pid, table)
+        found[0] = replace(found[0], log=log_lines.of_logger(into, directories))
+    return found
+
+
+def _service(name: str, base: str, half: Half, table: ProcessTable) -> Service:
+    is_wanted = not half.flags & WANT_DOWN
+    service = Service(
+        name, NAME, DOWN, is_wanted, next=f"perpstat -b {base} {name.partition('/')[0]}"
+    )
+    if half.flags & FAILING:
+        return replace(service, state=BETWEEN, reason="perpd cannot start it")
+    process = table.process(half.pid) if half.pid else None
+    if half.flags & RESET and half.pid:
+        # rc.main reset runs, with how the daemon ended. Paused or slow, it is no life either.
+        last_exit = reset_exit(process.cmdline) if process else NO_EXIT
+        state = BETWEEN if is_wanted and not half.flags & ONCE else DOWN
+        return replace(service, state=state, last_exit=last_exit)
+    if not half.pid:
+        if half.flags & ONCE:
+            return replace(service, wanted_up=False)
+        return replace(service, state=BETWEEN) if is_wanted else service
+    if process is None:
+        return replace(service, state=BETWEEN)
+    parent = table.processes.get(process.ppid)
+    is_forked = process.comm == "perpd" and parent is not None and parent.comm == "perpd"
+    if not process.is_alive or is_forked:
+        # The respawn governor sleeps in the child, before the program is there.
+        return replace(service, state=BETWEEN)
+    return running(service, process, table)

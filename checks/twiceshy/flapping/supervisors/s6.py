@@ -1,4 +1,4 @@
-"""s6: s6-svscan watches a directory, one s6-supervise keeps each service.
+"""s6: s6-svscan watches a directory, one s6-supervise runs each service.
 
 Reads SERVICE/supervise/status and SERVICE/supervise/death_tally, which s6-svdt(1) prints: the last
 100 deaths (file max-death-tally: up to 4096), each with its exit code or signal, from the start of
@@ -7,41 +7,47 @@ down-signal are s6-svc's doing.
 
 Rights: root sees all. SERVICE/supervise is 0700, so any other user is left with /proc: which
 s6-supervise has which child, and how many page faults its dead children had. That finds what comes
-and goes, without an exact count; it cannot tell a service that is stopped by hand from one that
-waits for its next start.
+and goes, without an exact count; it cannot tell a stopped service from one that waits to
+be restarted.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from twiceshy.flapping.supervisors import (
+from twiceshy.flapping.service import (
     BETWEEN,
-    BY_HAND,
     CLEAN,
     CRASH,
     DOWN,
     GAVE_UP,
-    Ended,
-    Place,
+    MANUAL,
+    NO_EXIT,
+    EndedLife,
+    Exit,
     Service,
-    process,
-    servicedir,
-    witness,
+    exited,
 )
-from twiceshy.flapping.supervisors.process import Process
-from twiceshy.flapping.supervisors.servicedir import Kept, Programs, Seen
-
-if TYPE_CHECKING:
-    from twiceshy.kit.stamps import Stamp
+from twiceshy.flapping.supervisors import (
+    Instance,
+    exit_statuses,
+    processes,
+    running,
+    service_directories,
+    timestamps,
+)
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
+from twiceshy.flapping.supervisors.service_directories import (
+    Programs,
+    ServiceDirectory,
+    Supervised,
+)
 
 NAME = "s6"
-NOT_ALLOWED = "not allowed to read supervise/, so deaths uncounted: run the check by sudo"
+NOT_ALLOWED = "not allowed to read supervise/, so deaths are not counted: run the check with sudo"
 DEATHS_KEPT = 100  # s6-supervise's own default
 
 
@@ -83,7 +89,7 @@ def parse_status(content: bytes) -> Status:
     is_finishing = bool(flags & 2)
     is_old = bool(flags & 48) or (is_finishing and bool(flags & 8))
     return Status(
-        changed=servicedir.tai64n(content[:12]),
+        changed=timestamps.tai64n(content[:12]),
         pid=pid,
         wait_status=int.from_bytes(content[-3:-1], "big"),
         wanted_up=bool(flags & 8) if is_old else bool(flags & 4),
@@ -97,22 +103,21 @@ def parse_tally(content: bytes) -> list[Death]:
     if len(content) % 14:
         raise ValueError("not a death tally of s6-supervise")
     return [
-        Death(servicedir.tai64n(content[at : at + 12]), content[at + 12], content[at + 13])
+        Death(timestamps.tai64n(content[at : at + 12]), content[at + 12], content[at + 13])
         for at in range(0, len(content), 14)
     ]
 
 
 def ended(
     death: Death, age_seconds: float, down_signal: int, lasted_seconds: float | None = None
-) -> Ended:
-    """A life that ended, told by its death."""
+) -> EndedLife:
+    """The life that a death ended; a death by the down signal is the operator's doing."""
     if death.signal:
-        kind = BY_HAND if death.signal == down_signal else CRASH
-        cause = f"signal {process.signal_name(death.signal)}"
-    else:
-        kind = CRASH if death.exit_code else CLEAN
-        cause = f"exit status {death.exit_code}"
-    return Ended(age_seconds, kind, cause, lasted_seconds)
+        kind = MANUAL if death.signal == down_signal else CRASH
+        how = Exit(f"signal {processes.signal_name(death.signal)}")
+        return EndedLife(age_seconds, kind, how, lasted_seconds)
+    kind = CRASH if death.exit_code else CLEAN
+    return EndedLife(age_seconds, kind, exited(death.exit_code), lasted_seconds)
 
 
 def parse_down_signal(text: str) -> int:
@@ -135,86 +140,107 @@ def gives_up(finish_script: str) -> bool:
     )
 
 
-def finish_exit(words: Sequence[str]) -> str:
-    """The last exit by the arguments of a running ./finish (s6-supervise(1)), "" if it is none.
+def finish_exit(argv: Sequence[str]) -> Exit:
+    """The last exit by the arguments of a running ./finish (s6-supervise(1)), NO_EXIT if none is.
 
     The first is the exit code, 256 for a death by signal, the second the signal.
     """
-    code, number = servicedir.finish_arguments(words)
+    code, number = service_directories.finish_arguments(argv)
     if not (code.isdigit() and number.isdigit()):
-        return ""
-    return witness.cause(int(number) if int(code) > 255 else int(code) << 8)
+        return NO_EXIT
+    return exit_statuses.exit_of(int(number) if int(code) > 255 else int(code) << 8)
 
 
 PROGRAMS = Programs(NAME, "s6-svscan", "s6-supervise", "s6-svdt", NOT_ALLOWED, finish_exit)
 
 
-# What is seen
+# What is observed
 
 
-def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = None) -> list[Place]:
+def instances(table: ProcessTable) -> list[Instance]:
     """The s6-svscans that run here, and the directories of s6-supervises that lost theirs."""
-    return servicedir.found(PROGRAMS, proc, processes)
+    return service_directories.instances(PROGRAMS, table)
 
 
-def look(
-    place: Place,
-    now: Stamp,
-    proc: Path = process.PROC,
-    processes: Mapping[int, Process] | None = None,
-) -> list[Service]:
+def services(instance: Instance, table: ProcessTable) -> list[Service]:
     """The services of one s6-svscan or directory; log services are services like any other."""
-    everyone = process.snapshot(proc) if processes is None else processes
+    seen = service_directories.observed(
+        PROGRAMS,
+        instance,
+        table,
+        parse_status,
+        lambda directory, status, scanner: [_by_status(directory, status, scanner, table)],
+        lambda directory, scanner: service_directories.only_child(
+            PROGRAMS, directory, scanner, table
+        ),
+    )
+    return service_directories.watched(service_directories.with_logs(seen), table)
 
-    def inside(kept: Kept, status: Status, scanner: Process | None) -> Seen:
-        return _from_inside(kept, status, now, proc, scanner)
 
-    return servicedir.look(PROGRAMS, place, now, proc, everyone, parse_status, inside)
-
-
-def _from_inside(
-    kept: Kept, status: Status, now: Stamp, proc: Path, scanner: Process | None
-) -> Seen:
-    service = servicedir.named(PROGRAMS, kept, status.wanted_up)
-    file = f"{kept.door}/supervise/status"
-    if kept.keeper is None:
+def _by_status(
+    directory: ServiceDirectory, status: Status, scanner: Process | None, table: ProcessTable
+) -> Supervised:
+    service = service_directories.unknown(PROGRAMS, directory, status.wanted_up)
+    if directory.keeper is None:
         pid = 0 if status.is_finishing else status.pid
-        service = servicedir.deserted(service, "s6-supervise", bool(scanner), file, pid)
-        return Seen(kept, None, service)
-    daemon = None if status.is_finishing else servicedir.daemon(kept, status.pid, proc)
+        file = directory.file("supervise/status")
+        service = service_directories.without_keeper(
+            PROGRAMS, service, bool(scanner), file, pid, table
+        )
+        return Supervised(directory, None, service)
+    daemon = None
+    if not status.is_finishing:
+        daemon = service_directories.daemon(directory, status.pid, table)
     if daemon is not None and daemon.is_alive:
-        service = servicedir.alive(service, daemon, now.boot, proc)
+        service = running(service, daemon, table)
     elif status.wanted_up:
         service = replace(service, state=BETWEEN)
     try:
-        deaths = parse_tally(servicedir.content(f"{kept.door}/supervise/death_tally"))
-    except (OSError, ValueError) as error:
+        deaths = parse_tally(service_directories.content(directory.file("supervise/death_tally")))
+    except OSError as error:
+        unseen = f"cannot read its death tally: {error.strerror}"
+        return Supervised(directory, daemon, replace(service, unseen=unseen))
+    except ValueError as error:
         unseen = f"cannot read its death tally: {error}"
-        return Seen(kept, daemon, replace(service, unseen=unseen))
-    history = _history(deaths, kept, status, file, service, now)
-    complete = process.age(kept.keeper, proc)  # the tally is begun anew with s6-supervise
-    if len(deaths) >= _deaths_kept(kept):
-        complete = min(complete, history[0].age_seconds) if history else complete
-    if deaths and service.state != DOWN:
-        service = replace(service, last_exit=history[-1].cause)
-    elif deaths:
-        service = replace(service, last_exit=history[-1].cause)
-        if _gave_up(kept, history[-1]):
-            reason = "its finish script told s6 not to start it again"
-            service = replace(service, state=GAVE_UP, wanted_up=True, reason=reason)
-    elif service.state == BETWEEN:
+        return Supervised(directory, daemon, replace(service, unseen=unseen))
+    service = _with_history(service, deaths, directory, status, table)
+    # The tally begins anew with s6-supervise.
+    complete = table.age(directory.keeper)
+    if len(deaths) >= _deaths_kept(directory) and service.history:
+        complete = min(complete, service.history[0].age_seconds)
+    return Supervised(directory, daemon, replace(service, history_seconds=complete, exact=True))
+
+
+def _with_history(
+    service: Service,
+    deaths: Sequence[Death],
+    directory: ServiceDirectory,
+    status: Status,
+    table: ProcessTable,
+) -> Service:
+    """A service with its deaths, and with what the last one, or that there is none, means."""
+    history = _history(deaths, directory, status, service, table)
+    service = replace(service, history=history)
+    if history:
+        service = replace(service, last_exit=history[-1].exit)
+        if service.state == DOWN and _gave_up(directory, history[-1]):
+            reason = "its finish script told s6 not to restart it"
+            return replace(service, state=GAVE_UP, wanted_up=True, reason=reason)
+        return service
+    if service.state == BETWEEN:
         # No death, and yet not up: ./run could not be started; tried again every 10 seconds.
-        service = replace(
-            service, reason=servicedir.not_startable(kept) or "its run script cannot be started"
-        )
-    return Seen(
-        kept, daemon, replace(service, history=history, history_seconds=complete, exact=True)
-    )
+        reason = service_directories.not_startable(directory)
+        return replace(service, reason=reason or "its run script cannot be started")
+    return service
 
 
 def _history(
-    deaths: Sequence[Death], kept: Kept, status: Status, file: str, service: Service, now: Stamp
-) -> tuple[Ended, ...]:
+    deaths: Sequence[Death],
+    directory: ServiceDirectory,
+    status: Status,
+    service: Service,
+    table: ProcessTable,
+) -> tuple[EndedLife, ...]:
     """The deaths with their ages, whatever the clock did meanwhile.
 
     The stamps are wall clock plus what skalibs takes for TAI - UTC. But the newest death is
@@ -223,46 +249,50 @@ def _history(
     """
     if not deaths:
         return ()
+    since_death = max(0.0, status.changed - deaths[-1].at)
     if service.age_seconds is not None:
-        newest = service.age_seconds + max(0.0, status.changed - deaths[-1].at)
+        newest = service.age_seconds + since_death
     else:
         try:
-            newest = now.wall - os.stat(file).st_mtime + max(0.0, status.changed - deaths[-1].at)
+            written = os.stat(directory.file("supervise/status")).st_mtime
+            newest = table.now.wall - written + since_death
         except OSError:
             newest = 0.0
-    times = servicedir.ages([death.at for death in deaths], max(0.0, newest))
-    signal_of_stop = _down_signal(kept)
+    ages = timestamps.ages([death.at for death in deaths], max(0.0, newest))
+    signal_of_stop = _down_signal(directory)
     # s6-supervise starts a daemon at once that has lived for a second; then the time from one
     # death to the next is the life.
-    between = [None, *(older - newer for older, newer in zip(times, times[1:]))]
+    between = [None, *(older - newer for older, newer in zip(ages, ages[1:]))]
     return tuple(
         ended(death, age_seconds, signal_of_stop, gap if gap and gap > 1.5 else None)
-        for death, age_seconds, gap in zip(deaths, times, between)
+        for death, age_seconds, gap in zip(deaths, ages, between)
     )
 
 
-def _down_signal(kept: Kept) -> int:
+def _down_signal(directory: ServiceDirectory) -> int:
     try:
-        return parse_down_signal(servicedir.content(f"{kept.door}/down-signal").decode("ascii"))
+        named = service_directories.content(directory.file("down-signal"))
+        return parse_down_signal(named.decode("ascii"))
     except (OSError, UnicodeDecodeError):
         return int(signal.SIGTERM)
 
 
-def _deaths_kept(kept: Kept) -> int:
+def _deaths_kept(directory: ServiceDirectory) -> int:
     try:
-        return min(4096, int(servicedir.content(f"{kept.door}/max-death-tally")))
+        return min(4096, int(service_directories.content(directory.file("max-death-tally"))))
     except (OSError, ValueError):
         return DEATHS_KEPT
 
 
-def _gave_up(kept: Kept, last: Ended) -> bool:
+def _gave_up(directory: ServiceDirectory, last: EndedLife) -> bool:
     """Down for good by its finish script, rather than by s6-svc -d.
 
     Both look the same in the status file, so the script is asked whether it does such things.
     """
-    if last.kind == BY_HAND or os.path.exists(f"{kept.door}/down"):
+    if last.kind == MANUAL or os.path.exists(directory.file("down")):
         return False
     try:
-        return gives_up(servicedir.content(f"{kept.door}/finish").decode("utf-8", "replace"))
+        script = service_directories.content(directory.file("finish"))
     except OSError:
         return False
+    return gives_up(script.decode("utf-8", "replace"))

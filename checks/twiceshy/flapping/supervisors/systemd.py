@@ -1,19 +1,19 @@
 """systemd: every service of a manager from one `systemctl show`, their lives from the journal.
 
 Besides the system's manager there is one for each user who is logged in or lingers
-(user@UID.service); what that keeps is called ann/web.
+(user@UID.service); its services are called ann/web.
 
 Rights: any user may ask the system's manager for properties, a user's manager only that user and
-root. The journal, the one place that tells a crash from a restart by hand and remembers both, is
-for root and the groups systemd-journal and adm; where it is persistent, a user may read his own.
+root. Only the journal tells a crash from a manual restart and remembers both; it is for root
+and the groups systemd-journal and adm; where it is persistent, a user may read his own.
 
 Formats: systemctl(1) show; org.freedesktop.systemd1(5) for the properties; the message ids of
 sd-messages.h; https://systemd.io/JOURNAL_FILE_FORMAT for how far back the journal goes. Only
 records of the manager itself are believed (the trusted field _PID, systemd.journal-fields(7)): any
 user can send a message id.
 
-Known of NRestarts (service.c; systemd 252): counts automatic restarts alone; kept by daemon-reload
-and daemon-reexec; zeroed by reset-failed and at the next start by hand; never decays. `Result` and
+NRestarts (service.c; systemd 252) counts automatic restarts alone; daemon-reload and daemon-reexec
+keep it, reset-failed and the next manual start zero it, and it never decays. `Result` and
 ExecMainStatus are those of the life that runs, so a sample of a crash loop says success.
 """
 
@@ -27,42 +27,43 @@ import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
-from twiceshy.flapping.supervisors import (
+from twiceshy.flapping.service import (
     BETWEEN,
-    BY_HAND,
     CLEAN,
     CRASH,
     DOWN,
     GAVE_UP,
+    MANUAL,
+    NO_EXIT,
+    SYSTEMD,
     UP,
-    Ended,
-    Place,
+    EndedLife,
+    Exit,
     Service,
-    process,
+    exited,
+    long,
+    short,
 )
-from twiceshy.flapping.supervisors.process import Process
-from twiceshy.kit import deadline, subprocesses
+from twiceshy.flapping.supervisors import Instance, processes
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
+from twiceshy.kit import deadline, subprocesses, units
 from twiceshy.kit.plugin import CheckError
 
-if TYPE_CHECKING:
-    from twiceshy.kit.stamps import Stamp
-
-NAME = "systemd"
-SUFFIX = ".service"
+NAME = SYSTEMD
+Ask = Callable[..., subprocesses.Ran]
 JOURNALS = ("/var/log/journal", "/run/log/journal")
 NO_JOURNAL = (
-    "the journal may not be read, so exit statuses and restarts before the first look are unseen: "
-    "add the check's user to group systemd-journal"
+    "not allowed to read the journal, so exit statuses and restarts before the first run are "
+    "unknown: add the check's user to group systemd-journal"
 )
 KEEPS_NONE = (
-    "this host keeps no journal, so exit statuses and restarts before the first look are unseen: "
+    "this host keeps no journal, so exit statuses and restarts before the first run are unknown: "
     "systemd-journald is not running"
 )
 USER_ANSWER_SECONDS = 3.0  # a user's manager may be stopped by its user; it is one of many
-RECORDS = 6000  # at most so many lines of the journal a run; about 1 MB and 60 ms
+RECORDS = 6000  # at most so many lines of the journal per run; about 1 MB and 60 ms
 SUSPECTS = 5  # services whose own log lines are asked for together with the records
 
 PROPERTIES = (
@@ -92,7 +93,7 @@ RESULTS = {
     "watchdog": "watchdog",
     "oom-kill": "out of memory",
     "timeout": "timed out",
-    "protocol": "broke its protocol with systemd",
+    "protocol": "protocol error",
     "resources": "resources missing",
     "start-limit-hit": "start limit hit",
     "exec-condition": "its condition failed",
@@ -105,7 +106,7 @@ EXIT_STATUSES = {  # systemd.exec(5), "Process Exit Codes": systemd itself could
 
 @dataclass(frozen=True)
 class Manager:
-    """The system's manager, or that of a user; and how the journal tells what is whose."""
+    """The system's manager, or that of a user; and how the journal says what is whose."""
 
     pid: int = 1
     uid: int | None = None  # None: the system's
@@ -154,7 +155,7 @@ SYSTEM = Manager()
 
 
 def parse_show(text: str) -> list[dict[str, str]]:
-    """The blocks of `systemctl show`, one a unit, in systemd's order."""
+    """The blocks of `systemctl show`, one per unit, in systemd's order."""
     blocks = []
     for block in text.strip("\n").split("\n\n"):
         properties = {}
@@ -177,8 +178,8 @@ def is_daemon(properties: Mapping[str, str]) -> bool:
     )
 
 
-def seen(properties: Mapping[str, str], monotonic_us: int) -> Service:
-    """One service as its properties tell of it, at an instant (microseconds, CLOCK_MONOTONIC)."""
+def service_of(properties: Mapping[str, str], monotonic_us: int) -> Service:
+    """One service by its properties, at an instant (microseconds, CLOCK_MONOTONIC)."""
     name = short(properties["Id"])
     active, sub = properties.get("ActiveState", ""), properties.get("SubState", "")
     restarts = _number(properties.get("NRestarts", ""))
@@ -205,7 +206,7 @@ def seen(properties: Mapping[str, str], monotonic_us: int) -> Service:
         age_seconds=age,
         restarts=restarts,
         exact=restarts is not None,
-        last_exit=last_exit(properties) if state in (BETWEEN, GAVE_UP) else "",
+        last_exit=last_exit(properties) if state in (BETWEEN, GAVE_UP) else NO_EXIT,
         reason=_reason(properties, state, restarts),
         next=f"journalctl -u {name} -n 50",
         down_seconds=_since(properties, monotonic_us) if state in (BETWEEN, GAVE_UP) else None,
@@ -228,18 +229,18 @@ def _reason(properties: Mapping[str, str], state: str, restarts: int | None) -> 
     if properties.get("Result") == "start-limit-hit" or (restarts and burst and restarts >= burst):
         return f"start limit hit: systemd gave up after {restarts} restarts"
     if restarts:
-        return f"systemd gave up after {restarts} restart{'s' * (restarts != 1)}"
-    return "failed, and systemd does not restart it after this"
+        return f"systemd gave up after {units.count(restarts, 'restart')}"
+    return "failed, and systemd does not restart it after such an exit"
 
 
-def last_exit(properties: Mapping[str, str]) -> str:
+def last_exit(properties: Mapping[str, str]) -> Exit:
     """How the last life ended, from Result, ExecMainCode and ExecMainStatus (siginfo's si_code)."""
     code = {"1": "exited", "2": "killed", "3": "dumped"}.get(properties.get("ExecMainCode", ""), "")
     result = properties.get("Result", "")
-    return cause(result, code, properties.get("ExecMainStatus", ""))
+    return exit_of(result, code, properties.get("ExecMainStatus", ""))
 
 
-def cause(result: str, code: str, status: str) -> str:
+def exit_of(result: str, code: str, status: str) -> Exit:
     """ "exit status 1", "signal SEGV, core dumped", "watchdog (signal ABRT)", "out of memory"."""
     words = RESULTS.get(result, result)
     number = _number(status)
@@ -250,12 +251,12 @@ def cause(result: str, code: str, status: str) -> str:
         if number == 203:
             how += ", the program cannot be executed"
     elif code in ("killed", "dumped") and number is not None:
-        how = f"signal {process.signal_name(number)}" + (
-            ", core dumped" if code == "dumped" else ""
-        )
+        how = f"signal {processes.signal_name(number)}"
+        how += ", core dumped" if code == "dumped" else ""
     else:
         how = "" if words or result in ("", "success") else "a command before or after it failed"
-    return f"{words} ({how})" if words and how else words or how
+    is_clean = code == "exited" and number == 0 and not words
+    return Exit(f"{words} ({how})" if words and how else words or how, is_clean)
 
 
 @dataclass
@@ -273,7 +274,7 @@ class _Life:
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """A log line of a service, and the life that wrote it."""
 
     invocation: str
@@ -281,24 +282,27 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the journal tells."""
+class JournalRecords:
+    """What the journal says about the services of one manager."""
 
-    lives: Mapping[str, tuple[Ended, ...]] = field(default_factory=dict)  # by unit, oldest first
-    lines: Mapping[str, tuple[Line, ...]] = field(default_factory=dict)  # by unit, newest last
+    # By unit, oldest first and newest last.
+    lives: Mapping[str, tuple[EndedLife, ...]] = field(default_factory=dict)
+    lines: Mapping[str, tuple[LogLine, ...]] = field(default_factory=dict)
     oldest_us: int | None = None  # monotonic, of the oldest record returned
     records: int = 0
 
 
-def parse_journal(text: str, monotonic_us: int, boot: str, manager: Manager = SYSTEM) -> Told:
-    """Records of a manager and lines of services from `journalctl -o json`, oldest first.
+def parse_journal(
+    text: str, monotonic_us: int, boot: str, manager: Manager = SYSTEM
+) -> JournalRecords:
+    """Records of a manager and log lines of services from `journalctl -o json`, oldest first.
 
     One life is what carries one INVOCATION_ID: it ends with "failed with result" or "deactivated
     successfully". "Stopping" before that is an operator or a dependency; "scheduled restart job"
-    after a success is a loop of clean exits; a success that nobody restarts is nobody's crash.
+    after a success is a loop of clean exits; a success without a restart is no crash.
     """
     lives: dict[str, dict[str, _Life]] = {}
-    lines: dict[str, list[Line]] = {}
+    lines: dict[str, list[LogLine]] = {}
     oldest, records = None, 0
     for line in text.splitlines():
         try:
@@ -317,7 +321,7 @@ def parse_journal(text: str, monotonic_us: int, boot: str, manager: Manager = SY
                 life = lives.setdefault(unit, {}).setdefault(invocation, _Life())
                 _note(life, message, record, at)
         elif isinstance(record.get(manager.writer), str):
-            line_of = Line(
+            line_of = LogLine(
                 str(record.get("_SYSTEMD_INVOCATION_ID", "")), _message(record.get("MESSAGE"))
             )
             lines.setdefault(record[manager.writer], []).append(line_of)
@@ -329,7 +333,7 @@ def parse_journal(text: str, monotonic_us: int, boot: str, manager: Manager = SY
         )
         for unit, of_unit in lives.items()
     }
-    return Told(ended, {u: tuple(ll[-20:]) for u, ll in lines.items()}, oldest, records)
+    return JournalRecords(ended, {u: tuple(ll[-20:]) for u, ll in lines.items()}, oldest, records)
 
 
 def _note(life: _Life, message: str, record: Mapping[str, Any], at: int) -> None:
@@ -338,7 +342,7 @@ def _note(life: _Life, message: str, record: Mapping[str, Any], at: int) -> None
     elif message == STOPPING:
         life.stopping = life.stopping or not life.ended_us
     elif message == EXITED:
-        # A reload command that fails ends no life; the main process' own words come first.
+        # A reload command that fails ends no life; what the main process did comes first.
         if record.get("COMMAND") != "ExecReload" and (
             not life.code or record.get("COMMAND") == "ExecStart"
         ):
@@ -357,20 +361,20 @@ def _note(life: _Life, message: str, record: Mapping[str, Any], at: int) -> None
         life.ended_us = life.ended_us or at
 
 
-def _ended(life: _Life, monotonic_us: int) -> Ended:
+def _ended(life: _Life, monotonic_us: int) -> EndedLife:
     if life.stopping:
-        kind = BY_HAND
+        kind = MANUAL
     elif life.failed:
         kind = CRASH
     else:
-        kind = CLEAN if life.restarted else BY_HAND
-    why = cause(life.result, life.code, life.status) if life.failed else ""
-    if life.failed and life.result == "timeout" and not life.code:
-        why = "timed out"
-    return Ended(
+        kind = CLEAN if life.restarted else MANUAL
+    how = exited(0) if kind == CLEAN else NO_EXIT
+    if kind == CRASH:
+        how = exit_of(life.result, life.code, life.status)
+    return EndedLife(
         age_seconds=max(0.0, (monotonic_us - life.ended_us) / 1e6),
         kind=kind,
-        cause=why if kind == CRASH else "exit status 0" if kind == CLEAN else "",
+        exit=how,
         lasted_seconds=(life.ended_us - life.began_us) / 1e6 if life.began_us else None,
     )
 
@@ -394,16 +398,6 @@ def head_realtime(header: bytes) -> float | None:
     return float(microseconds) / 1e6 if microseconds else None
 
 
-def short(unit: str) -> str:
-    """ "rsyslog" of "rsyslog.service", as operators type it."""
-    return unit[: -len(SUFFIX)] if unit.endswith(SUFFIX) else unit
-
-
-def long(name: str) -> str:
-    """ "rsyslog.service" of "rsyslog"."""
-    return name if name.endswith(SUFFIX) else name + SUFFIX
-
-
 def _number(text: str) -> int | None:
     return int(text) if text.isdigit() else None
 
@@ -411,27 +405,36 @@ def _number(text: str) -> int | None:
 # What is asked
 
 
-def found(proc: Path = process.PROC, processes: Mapping[int, Process] | None = None) -> list[Place]:
+@dataclass(frozen=True)
+class Query:
+    """What to ask a manager for."""
+
+    window: float = 900.0  # seconds of the journal to read
+    names: Sequence[str] = ()  # only these services, whatever they are; () is all daemons
+    log_lines: int = 3
+    wanted: Callable[[str], bool] = lambda name: True
+
+
+def instances(table: ProcessTable) -> list[Instance]:
     """The system's manager, if it is pid 1 of this host (or container), and the users' below it.
 
     Of the users' those that we may ask: a user's own, and all for root.
     """
-    everyone = process.snapshot(proc) if processes is None else processes
-    first = everyone.get(1)
-    if first is None and proc == process.PROC:
+    first = table.processes.get(1)
+    if first is None and table.is_real:
         # hidepid= hides pid 1 from other users; this is how sd_booted(3) knows.
         is_booted = os.path.isdir("/run/systemd/system")
     else:
         is_booted = first is not None and first.comm == NAME
     if not is_booted:
         return []
-    places = [Place(NAME, "system", 1)]
-    for one in everyone.values():
+    found = [Instance(NAME, "system", 1)]
+    for process in table.processes.values():
         # A container has a pid 1 of its own, and its managers are below that.
-        is_users = one.ppid == 1 and one.comm == NAME and "--user" in one.cmdline
-        if is_users and os.geteuid() in (0, one.uid):
-            places.append(Place(NAME, _name_and_group(one.uid)[0], one.pid))
-    return places
+        is_users = process.ppid == 1 and process.comm == NAME and "--user" in process.cmdline
+        if is_users and os.geteuid() in (0, process.uid):
+            found.append(Instance(NAME, _name_and_group(process.uid)[0], process.pid))
+    return found
 
 
 def _name_and_group(uid: int) -> tuple[str, int]:
@@ -442,80 +445,70 @@ def _name_and_group(uid: int) -> tuple[str, int]:
     return account.pw_name, account.pw_gid
 
 
-def manager_at(
-    place: Place, proc: Path = process.PROC, processes: Mapping[int, Process] | None = None
-) -> Manager:
-    """Whom a place stands for."""
-    if place.pid in (None, 1):
+def manager_of(instance: Instance, table: ProcessTable) -> Manager:
+    """Whom an instance stands for."""
+    if instance.pid in (None, 1):
         return SYSTEM
-    one = (processes or {}).get(place.pid) or process.read(place.pid, proc)
-    return Manager(place.pid, one.uid if one else -1, place.where)
+    process = table.process(instance.pid)
+    return Manager(instance.pid, process.uid if process else -1, instance.address)
 
 
-def look(
-    place: Place,
-    now: Stamp,
-    proc: Path = process.PROC,
-    processes: Mapping[int, Process] | None = None,
+def services(
+    instance: Instance,
+    table: ProcessTable,
+    query: Query = Query(),
     *,
-    window: float = 900.0,
-    names: Sequence[str] = (),
-    log_lines: int = 3,
-    wanted: Callable[[str], bool] = lambda name: True,
-    ask: Callable[..., subprocesses.Ran] = subprocesses.run,
+    ask: Ask = subprocesses.run,
     journals: Sequence[str] = JOURNALS,
 ) -> list[Service]:
-    """All daemons, or `names` whatever they are; one `systemctl show`, at most one `journalctl`.
+    """All daemons, or the named ones; one `systemctl show`, at most one `journalctl`.
 
-    CheckError when systemd cannot be asked, subprocesses.NoAnswer when it hangs. `window`:
-    seconds of the journal to read.
+    CheckError when systemd cannot be asked, subprocesses.NoAnswer when it hangs.
     """
-    manager = manager_at(place, proc, processes)
-    own = [name[len(manager.prefix) :] for name in names if name.startswith(manager.prefix)]
+    manager = manager_of(instance, table)
+    own = [name[len(manager.prefix) :] for name in query.names if name.startswith(manager.prefix)]
     own = [name for name in own if "/" not in name]
-    if names and not own:
+    if query.names and not own:
         return []
-    services = {}
+    found = {}
     blocks, monotonic_us = _shown(manager, own, ask)
     for position, properties in enumerate(blocks):
-        service = seen(properties, monotonic_us)
+        service = service_of(properties, monotonic_us)
         if own and len(blocks) == len(own):
             # An alias answers under its own name: the operator's word is kept.
             service = replace(service, name=short(own[position]))
         if own and properties.get("LoadState") != "loaded":
             continue  # not there; the caller misses it by name
-        if (own or is_daemon(properties)) and wanted(manager.prefix + service.name):
-            services[service.name] = service
-    first = process.read(manager.pid, proc) if processes is None else processes.get(manager.pid)
-    age = process.age(first, proc) if first else None
-    services = {n: replace(s, restarts_seconds=age) for n, s in services.items()}
-    if not services:
+        if (own or is_daemon(properties)) and query.wanted(manager.prefix + service.name):
+            found[service.name] = service
+    process: Process | None = table.processes.get(manager.pid)
+    age = table.age(process) if process else None
+    if not found:
         return []
-    found_services = _with_journal(
-        list(services.values()), manager, age, now, window, log_lines, ask, journals, monotonic_us
-    )
-    return [_of(manager, service) for service in found_services]
+    journal = Journal(manager, table, query.window, monotonic_us, age, ask, journals)
+    counted = [replace(service, restarts_seconds=age) for service in found.values()]
+    return [_of(manager, one) for one in _with_journal(counted, journal, query.log_lines)]
 
 
 def _of(manager: Manager, service: Service) -> Service:
     """A service as it is called among those of all managers."""
     if manager.uid is None:
         return service
-    unit = long(service.name)
-    sudo = "sudo " * service.next.startswith("sudo ")
-    return replace(
-        service,
-        name=manager.prefix + service.name,
-        next=f"{sudo}journalctl _UID={manager.uid} _SYSTEMD_USER_UNIT={unit} -n 50",
-    )
+    return replace(service, name=manager.prefix + service.name)
 
 
-def _shown(
-    manager: Manager, names: Sequence[str], ask: Callable[..., subprocesses.Ran]
-) -> tuple[list[dict[str, str]], int]:
+def log_command(manager: Manager, name: str, with_sudo: bool = False) -> str:
+    """The command that shows what a service of a manager has logged."""
+    unit = f"-u {name}"
+    if manager.uid is not None:
+        unit = f"_UID={manager.uid} _SYSTEMD_USER_UNIT={long(name)}"
+    return f"{'sudo ' * with_sudo}journalctl {unit} -n 50"
+
+
+def _shown(manager: Manager, names: Sequence[str], ask: Ask) -> tuple[list[dict[str, str]], int]:
     """The properties of named services, or all; and the instant (CLOCK_MONOTONIC, in us)."""
-    units = [long(name) for name in names] or ["*" + SUFFIX]
-    show = ["show", "-p", PROPERTIES, "--", *units]
+    named = [long(name) for name in names] or [long("*")]
+    show = ["show", "-p", PROPERTIES, "--", *named]
     try:
         if manager.uid is None:
             ran = ask(["systemctl", *show])
@@ -533,56 +526,67 @@ def _shown(
         return parse_show(ran.stdout), monotonic_us
     if manager.uid is not None and not os.path.exists(manager.socket):
         return [], 0
-    said = (ran.stderr.strip().splitlines() or ["it said nothing"])[0]
-    raise CheckError(f"{manager.called} cannot be asked: {said}")
+    complaint = (ran.stderr.strip().splitlines() or ["it gave no reason"])[0]
+    raise CheckError(f"{manager.called} cannot be asked: {complaint}")
 
 
-def _asked_as(
-    manager: Manager, argv: list[str], ask: Callable[..., subprocesses.Ran]
-) -> subprocesses.Ran:
+def _asked_as(manager: Manager, argv: list[str], ask: Ask) -> subprocesses.Ran:
     """A user's manager answers its user alone, so root asks as that user (and not by PAM)."""
     become: list[str] = []
     if manager.uid is not None and os.geteuid() != manager.uid:
         group = _name_and_group(manager.uid)[1]
         become = ["setpriv", f"--reuid={manager.uid}", f"--regid={group}", "--clear-groups", "--"]
+    seconds = min(USER_ANSWER_SECONDS, deadline.remaining() / 2)
     try:
         return ask(
             [*become, *argv],
-            timeout=min(USER_ANSWER_SECONDS, deadline.remaining() / 2),
+            timeout=seconds,
             env={"XDG_RUNTIME_DIR": f"/run/user/{manager.uid}"},
         )
-    except subprocesses.NoAnswer as error:
-        raise subprocesses.NoAnswer(str(error).replace("setpriv", "systemctl")) from None
+    except subprocesses.NoAnswer:  # which names setpriv
+        raise subprocesses.NoAnswer(
+            f"systemctl did not answer within {units.say_duration(seconds)}"
+        ) from None
 
 
-def _with_journal(
-    services: list[Service],
-    manager: Manager,
-    age: float | None,
-    now: Stamp,
-    window: float,
-    log_lines: int,
-    ask: Callable[..., subprocesses.Ran],
-    journals: Sequence[str],
-    monotonic_us: int,
-) -> list[Service]:
+# The journal
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Where one manager's records are, how they are asked for, and from when on they count."""
+
+    manager: Manager
+    table: ProcessTable
+    window: float  # seconds
+    monotonic_us: int  # now, by CLOCK_MONOTONIC
+    manager_age: float | None  # seconds
+    ask: Ask
+    directories: Sequence[str]
+
+
+def _with_journal(services: Sequence[Service], journal: Journal, log_lines: int) -> list[Service]:
     """The services with what the journal remembers of them, or with why it does not."""
-    if not may_read_journal(journals, manager):
-        # With no counts and no deaths there is nothing to be sorry about.
-        # The directories below are for the journal's group, as are the files.
-        why = NO_JOURNAL if any(map(os.path.isdir, journals)) else KEEPS_NONE
-        return [replace(one, unseen=why, next=f"sudo {one.next}") for one in services]
-    suspects = _suspects(services, window) if log_lines else []
-    told = _ask_journal(ask, manager, now.boot, window, suspects, monotonic_us)
-    if told is not None and told.records >= RECORDS and suspects:
+    may_read = may_read_journal(journal.directories, journal.manager)
+    services = [
+        replace(one, next=log_command(journal.manager, one.name, with_sudo=not may_read))
+        for one in services
+    ]
+    if not may_read:
+        # The directories of files that only the journal's group may read can be seen by all.
+        why = NO_JOURNAL if any(map(os.path.isdir, journal.directories)) else KEEPS_NONE
+        return [replace(one, unseen=why) for one in services]
+    suspects = _suspects(services, journal.window) if log_lines else []
+    records = _read(journal, suspects)
+    if records is not None and records.records >= RECORDS and suspects:
         # A talkative service crowded the records of all others out.
-        lines = told.lines
-        told = _ask_journal(ask, manager, now.boot, window, [], monotonic_us)
-        told = told and replace(told, lines=lines)
-    if told is None:
+        lines = records.lines
+        records = _read(journal, [])
+        records = records and replace(records, lines=lines)
+    if records is None:
         return [replace(one, unseen="journalctl did not answer") for one in services]
-    reach = _reach(told, journals, manager, now, window, age, monotonic_us)
-    return [_with_lives(service, told, reach, log_lines) for service in services]
+    reach = _reach(records, journal)
+    return [_with_lives(service, records, reach, log_lines) for service in services]
 
 
 def may_read_journal(journals: Sequence[str] = JOURNALS, manager: Manager = SYSTEM) -> bool:
@@ -600,7 +604,7 @@ def _journal_files(journals: Sequence[str], manager: Manager, end: str) -> list[
 
 
 def _suspects(services: Iterable[Service], window: float) -> list[str]:
-    """The services whose last words will most likely be wanted, worst first."""
+    """The services whose last lines will most likely be wanted, worst first."""
     young = [
         service
         for service in services
@@ -611,17 +615,12 @@ def _suspects(services: Iterable[Service], window: float) -> list[str]:
     return [service.name for service in young[:SUSPECTS]]
 
 
-def _ask_journal(
-    ask: Callable[..., subprocesses.Ran],
-    manager: Manager,
-    boot: str,
-    window: float,
-    suspects: Sequence[str],
-    monotonic_us: int,
-) -> Told | None:
-    boot = boot.replace("-", "")
+def _read(journal: Journal, suspects: Sequence[str]) -> JournalRecords | None:
+    """The records of a manager and the lines of suspects; None if journalctl does not answer."""
+    manager, boot = journal.manager, journal.table.now.boot.replace("-", "")
     argv = [
-        "journalctl", "-q", "-o", "json", "-n", str(RECORDS), f"--since=-{int(window) + 1}s",
+        "journalctl", "-q", "-o", "json", "-n", str(RECORDS),
+        f"--since=-{int(journal.window) + 1}s",
         "--output-fields=MESSAGE_ID,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,_PID,_BOOT_ID,"
         f"{manager.unit},{manager.invocation},{manager.writer}"
         + (",_SYSTEMD_INVOCATION_ID,MESSAGE" if suspects else ""),
@@ -631,60 +630,53 @@ def _ask_journal(
     for name in suspects:
         argv += ["+", f"_BOOT_ID={boot}", *manager.owner, f"{manager.writer}={long(name)}"]
     try:
-        ran = ask(argv)
+        ran = journal.ask(argv)
     except (OSError, subprocesses.NoAnswer):
         return None
-    return parse_journal(ran.stdout, monotonic_us, boot, manager) if ran.status == 0 else None
+    if ran.status != 0:
+        return None
+    return parse_journal(ran.stdout, journal.monotonic_us, boot, manager)
 
 
-def _reach(
-    told: Told,
-    journals: Sequence[str],
-    manager: Manager,
-    now: Stamp,
-    window: float,
-    manager_age: float | None,
-    monotonic_us: int,
-) -> float:
+def _reach(records: JournalRecords, journal: Journal) -> float:
     """How many seconds back the journal is complete; the whole window where it goes that far."""
-    if told.records >= RECORDS and told.oldest_us is not None:
-        return (monotonic_us - told.oldest_us) / 1e6
+    if records.records >= RECORDS and records.oldest_us is not None:
+        return (journal.monotonic_us - records.oldest_us) / 1e6
     heads = []
-    for path in _journal_files(journals, manager, "[.@]*journal"):
+    for path in _journal_files(journal.directories, journal.manager, "[.@]*journal"):
         try:
-            with open(path, "rb") as journal:
-                head = head_realtime(journal.read(192))
+            with open(path, "rb") as file:
+                head = head_realtime(file.read(192))
         except OSError:
             continue
         if head is not None:
-            heads.append(now.wall - head)
+            heads.append(journal.table.now.wall - head)
     reach = max(heads, default=0.0)
-    if manager_age is not None and reach > manager_age - 60.0:
-        return window  # it goes back to the start of this systemd: there is no more to know
-    return min(window, max(0.0, reach))
+    if journal.manager_age is not None and reach > journal.manager_age - 60.0:
+        return journal.window  # it goes back to the start of this systemd: there is no more to know
+    return min(journal.window, max(0.0, reach))
 
 
-def _with_lives(service: Service, told: Told, reach: float, log_lines: int) -> Service:
-    lives = told.lives.get(long(service.name), ())
-    if service.state == BETWEEN and lives and lives[-1].kind == BY_HAND:
+def _with_lives(service: Service, records: JournalRecords, reach: float, log_lines: int) -> Service:
+    lives = records.lives.get(long(service.name), ())
+    if service.state == BETWEEN and lives and lives[-1].kind == MANUAL:
         # A success that waits for its restart; the record of that restart is still to come.
-        lives = (*lives[:-1], replace(lives[-1], kind=CLEAN, cause="exit status 0"))
+        lives = (*lives[:-1], replace(lives[-1], kind=CLEAN, exit=exited(0)))
     crashes = [life for life in lives if life.kind in (CRASH, CLEAN)]
-    last = service.last_exit or (crashes[-1].cause if crashes else "")
-    lines = last_words(told.lines.get(long(service.name), ()), service)
+    lines = last_lines(records.lines.get(long(service.name), ()), service)
     return replace(
         service,
         history=lives,
         history_seconds=reach,
         exact=True,
-        last_exit=last,
+        last_exit=service.last_exit or (crashes[-1].exit if crashes else NO_EXIT),
         log=lines[-log_lines:] if log_lines else (),
     )
 
 
-def last_words(lines: Sequence[Line], service: Service) -> tuple[str, ...]:
-    """What the dead have said; the greetings of the life that runs only if they said nothing."""
-    prefix = long(service.name) + ": "  # of what systemd's child says before it is the program
+def last_lines(lines: Sequence[LogLine], service: Service) -> tuple[str, ...]:
+    """What lives that ended have logged; the current one's greetings only if that is nothing."""
+    prefix = long(service.name) + ": "  # of what systemd's child logs before it is the program
     dead = [line for line in lines if line.invocation != service.incarnation]
     texts = [line.text for line in dead or lines if line.text.strip()]
     return tuple(text[len(prefix) :] if text.startswith(prefix) else text for text in texts)

@@ -1,137 +1,21 @@
-"""Processes as /proc tells of them: identity, age, parents. No rights needed.
+"""Processes without a supervisor: what an operator names, and who starts them.
 
-The identity of a life is boot id + pid + start ticks (field 22 of /proc/PID/stat), never a wall
-clock creation time: psutil's create_time() moves with every clock step, for it is counted from
-`btime`, which the kernel recomputes at each read (psutil #1724). Start ticks survive exec(), so a
-daemon that re-executes itself (haproxy -W, uwsgi reload) has not restarted.
+The owner of a pid file, or the root process of those that match a name, stands for a daemon. What
+restarts it is often a shell loop or cron, and is found by its children.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Callable
 
-from twiceshy.flapping.supervisors import BETWEEN, DOWN, UNSEEN, UP, Service
+from twiceshy.flapping.service import BETWEEN, DOWN, NO_SUPERVISOR, UNSEEN, UP, Service
+from twiceshy.flapping.settings import Watch
+from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.kit.deadline import doing
 from twiceshy.kit.options import Pattern
-
-PROC = Path("/proc")
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True)
-class Process:
-    """One line of /proc/PID/stat, with the command line and the owner."""
-
-    pid: int
-    ppid: int
-    comm: str  # at most 15 bytes
-    state: str  # R S D Z T ...
-    ticks: int  # start, in clock ticks since boot
-    cminflt: int  # page faults of children that were reaped: grows when a child died
-    cmdline: tuple[str, ...]  # () for kernel threads and zombies
-    uid: int  # effective
-
-    @property
-    def is_alive(self) -> bool:
-        """Not a zombie: daemontools shows an instant crasher as up while its pid is one."""
-        return self.state not in ("Z", "X", "x")
-
-
-def parse_stat(text: str) -> tuple[int, int, str, str, int, int]:
-    """(pid, ppid, comm, state, ticks, cminflt) of /proc/PID/stat (proc(5)).
-
-    The comm may hold spaces and parentheses, so fields are counted from the last one.
-    ValueError if it is no such line.
-    """
-    head, separator, tail = text.rpartition(")")
-    pid, parenthesis, comm = head.partition(" (")
-    fields = tail.split()
-    if not separator or not parenthesis or len(fields) < 20:
-        raise ValueError("not a line of /proc/PID/stat")
-    return int(pid), int(fields[1]), comm, fields[0], int(fields[19]), int(fields[8])
-
-
-def snapshot(proc: Path = PROC) -> dict[int, Process]:
-    """All processes, by pid, in one pass. A process that ends meanwhile is left out."""
-    processes: dict[int, Process] = {}
-    for name in os.listdir(proc):
-        if name.isdigit():
-            process = read(int(name), proc)
-            if process is not None:
-                processes[process.pid] = process
-    return processes
-
-
-def read(pid: int, proc: Path = PROC) -> Process | None:
-    """One process, or None if there is none of that pid."""
-    directory = f"{proc}/{pid}"
-    try:
-        uid = os.stat(directory).st_uid
-        found, ppid, comm, state, ticks, cminflt = parse_stat(_text(f"{directory}/stat"))
-        # Kernel threads (children of kthreadd, 2) have no command line: half the files saved.
-        cmdline = "" if 2 in (pid, ppid) else _text(f"{directory}/cmdline")
-    except (OSError, ValueError):  # it ended, or hidepid hides it
-        return None
-    words = tuple(cmdline.rstrip("\0").split("\0")) if cmdline else ()
-    return Process(found, ppid, comm, state, ticks, cminflt, words, uid)
-
-
-def boot_id(proc: Path = PROC) -> str:
-    """Identity of this boot, "" if the kernel does not tell."""
-    try:
-        return _text(f"{proc}/sys/kernel/random/boot_id").strip()
-    except OSError:
-        return ""
-
-
-def uptime(proc: Path = PROC) -> float:
-    """Seconds since boot, suspend included: the clock that start ticks are counted on.
-
-    Not from /proc/uptime: lxcfs puts the container's own uptime there, while /proc/PID/stat
-    keeps counting from the host's boot. A relocated /proc (a test's) is asked by its file.
-    """
-    if proc == PROC:
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return float(_text(f"{proc}/uptime").split()[0])
-
-
-def age(process: Process, proc: Path = PROC) -> float:
-    """Seconds since the process started; to 10 ms, proof against clock steps."""
-    return max(0.0, uptime(proc) - process.ticks / TICKS_A_SECOND)
-
-
-def incarnation(process: Process, boot: str) -> str:
-    """Identity of one life of a process on this host."""
-    return f"{boot}:{process.pid}:{process.ticks}"
-
-
-def signal_name(number: int) -> str:
-    """ "SEGV" for 11; the number for one without a name."""
-    try:
-        return signal.Signals(number).name[3:]
-    except ValueError:
-        return str(number)
-
-
-def _text(path: str) -> str:
-    # os.open is a third of the price of open(), and there are hundreds of these files.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        content = os.read(descriptor, 65536)
-    finally:
-        os.close(descriptor)
-    return content.decode("utf-8", "surrogateescape")
-
-
-# Plain processes: what an operator names, and who starts them
-
 
 SHELLS = frozenset(["sh", "ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "yash", "zsh"])
 CRONS = frozenset(["cron", "crond", "CRON", "atd", "anacron", "fcron"])
@@ -139,46 +23,33 @@ INTERPRETERS = ("python", "perl", "ruby", "node", "php", "java", "lua", *sorted(
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Which process is meant: by pid file, program, command line, owner; all that are given."""
-
-    name: str
-    pidfile: str = ""
-    program: Pattern | None = None
-    cmdline: Pattern | None = None
-    uid: int | None = None
-    user: str = ""  # of a watch that names nothing but its owner
-
-
-@dataclass(frozen=True)
-class Known:
-    """What was seen of a watched process at the last look, to find its loop between two lives."""
+class KnownProcess:
+    """What the last run saw of a watched process, to find its loop between two lives."""
 
     program: str = ""
     parent_pid: int = 0
     parent_ticks: int = 0
 
 
-def look_for(
+def observed(
     watch: Watch,
-    processes: Mapping[int, Process],
-    boot: str,
-    uptime_seconds: float,
+    table: ProcessTable,
     *,
-    known: Known | None = None,
+    known: KnownProcess | None = None,
     ourselves: Container[int] = (),
     pidfile: Callable[[str], str] | None = None,
-) -> tuple[Service, Known]:
-    """The root process of a match as a service, and what to know of it at the next look.
+) -> tuple[Service, KnownProcess]:
+    """The root process of a match as a service, and what to know of it at the next run.
 
     Workers come and go as they like: a match whose parent matches too is a worker. Of several
     roots the youngest stands for all, for that is the one that may be coming and going. A shell
     that runs `while :; do program; done` is not the program but its supervisor.
     """
-    known = known or Known()
-    matches, trouble = _matches(watch, processes, known, ourselves, pidfile or _pidfile)
-    if trouble:
-        return Service(watch.name, "process", UNSEEN, None, unseen=trouble), known
+    known, processes = known or KnownProcess(), table.processes
+    try:
+        matches = _matches(watch, processes, known, ourselves, pidfile or _pidfile)
+    except _Unreadable as error:
+        return Service(watch.name, NO_SUPERVISOR, UNSEEN, None, unseen=str(error)), known
     loops = [match for match in matches if _is_script_of_a_shell(match)]
     alive = [match for match in matches if match.is_alive and match not in loops]
     if not alive and watch.cmdline is not None and watch.pidfile == "":
@@ -188,36 +59,37 @@ def look_for(
     if roots:
         root = max(roots, key=lambda match: (match.ticks, match.pid))
         parent = processes.get(root.ppid)
-        keeper = parent if parent is not None and _is_loop(parent) else None
-        only = keeper and sum(other.ppid == keeper.pid for other in processes.values()) == 1
+        shell = parent if parent is not None and _is_loop(parent) else None
+        only = shell and sum(other.ppid == shell.pid for other in processes.values()) == 1
         service = Service(
             watch.name,
-            "process",
+            NO_SUPERVISOR,
             UP,
             True,
-            incarnation=incarnation(root, boot),
-            age_seconds=max(0.0, uptime_seconds - root.ticks / TICKS_A_SECOND),
-            reaped_faults=keeper.cminflt if keeper and only else None,
+            incarnation=table.identity(root),
+            age_seconds=table.age(root),
+            reaped_faults=shell.cminflt if shell and only else None,
             parent=_started_by(root, processes),
             next=f"ps -o pid,ppid,user,lstart,args -p {root.pid},{root.ppid}",
         )
-        now_known = Known(root.comm, keeper.pid if keeper else 0, keeper.ticks if keeper else 0)
-        return service, now_known
+        return service, KnownProcess(
+            root.comm, shell.pid if shell else 0, shell.ticks if shell else 0
+        )
     loop = _loop_between_lives(watch, matches, processes, known, ourselves)
     if loop is not None:
         service = Service(
             watch.name,
-            "process",
+            NO_SUPERVISOR,
             BETWEEN,
             True,
             reaped_faults=loop.cminflt,
             parent=describe(loop),
-            reason=f"{describe(loop)} will start it again",
+            reason=f"{describe(loop)} will restart it",
             next=f"ps -o pid,ppid,user,lstart,args -p {loop.pid}",
         )
-        return service, Known(known.program, loop.pid, loop.ticks)
-    gone = "a zombie is left of it" if any(not match.is_alive for match in matches) else ""
-    return Service(watch.name, "process", DOWN, True, reason=gone), known
+        return service, KnownProcess(known.program, loop.pid, loop.ticks)
+    gone = "only a zombie is left of it" if any(not match.is_alive for match in matches) else ""
+    return Service(watch.name, NO_SUPERVISOR, DOWN, True, reason=gone), known
 
 
 def describe(process: Process) -> str:
@@ -275,30 +147,36 @@ def exactly(name: str) -> Pattern:
     return Pattern(name, re.compile(re.escape(name) + r"\Z"))
 
 
+class _Unreadable(Exception):
+    """A pid file that cannot be read, or is none."""
+
+
 def _matches(
     watch: Watch,
     processes: Mapping[int, Process],
-    known: Known,
+    known: KnownProcess,
     ourselves: Container[int],
     pidfile: Callable[[str], str],
-) -> tuple[list[Process], str]:
+) -> list[Process]:
     if watch.pidfile:
         try:
             text = pidfile(watch.pidfile)
         except FileNotFoundError:
-            return [], ""
+            return []
         except OSError as error:
-            return [], f"pid file {watch.pidfile} cannot be read: {error.strerror}"
+            raise _Unreadable(
+                f"pid file {watch.pidfile} cannot be read: {error.strerror}"
+            ) from error
         word = (text.split() or [""])[0]
         if not word.isdigit():
-            return [], f"pid file {watch.pidfile} holds no pid"
+            raise _Unreadable(f"pid file {watch.pidfile} contains no pid")
         candidates = [processes[int(word)]] if int(word) in processes else []
         if known.program and not watch.program and not watch.cmdline:
             # A stale file whose pid now is another program's.
             candidates = [match for match in candidates if match.comm == known.program]
     else:
         candidates = [p for pid, p in processes.items() if pid not in ourselves]
-    matches = [
+    return [
         candidate
         for candidate in candidates
         if (candidate.cmdline or not candidate.is_alive)  # not a kernel thread
@@ -308,7 +186,6 @@ def _matches(
         )
         and (watch.cmdline is None or watch.cmdline.matches(" ".join(candidate.cmdline)))
     ]
-    return matches, ""
 
 
 def _is_script_of_a_shell(process: Process) -> bool:
@@ -343,7 +220,7 @@ def _loop_between_lives(
     watch: Watch,
     matches: Sequence[Process],
     processes: Mapping[int, Process],
-    known: Known,
+    known: KnownProcess,
     ourselves: Container[int],
 ) -> Process | None:
     """The shell that will start the absent process again: the one it had, or one that names it."""

@@ -7,24 +7,35 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
 from sides.proctree import NOW, Proc
-from twiceshy.flapping.supervisors import Place, process, runit, s6, servicedir, witness
+from twiceshy.flapping.service import NO_EXIT, Exit, exited
+from twiceshy.flapping.supervisors import (
+    Instance,
+    exit_statuses,
+    log_lines,
+    runit,
+    s6,
+    service_directories,
+    timestamps,
+)
+from twiceshy.flapping.supervisors.processes import ProcessTable
 
 RUNIT = runit.PROGRAMS
 
 
 def test_a_stamp_counts_seconds_and_nanoseconds() -> None:
-    earlier = servicedir.tai64n(bytes.fromhex("400000006b01702cc3b9aca0")[:12])
-    later = servicedir.tai64n(bytes.fromhex("400000006b01702ec3b9aca0")[:12])
+    earlier = timestamps.tai64n(bytes.fromhex("400000006b01702cc3b9aca0")[:12])
+    later = timestamps.tai64n(bytes.fromhex("400000006b01702ec3b9aca0")[:12])
     assert later - earlier == 2.0
 
 
 def test_a_stamp_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError):
-        servicedir.tai64n(b"\x40")
+        timestamps.tai64n(b"\x40")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +51,7 @@ def test_a_stamp_of_another_length_is_refused() -> None:
 def test_ages_keep_the_order_whatever_the_clock_did(
     stamps: list[float], newest: float, expected: list[float]
 ) -> None:
-    assert servicedir.ages(stamps, newest) == expected
+    assert timestamps.ages(stamps, newest) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,24 +68,29 @@ def test_ages_keep_the_order_whatever_the_clock_did(
 def test_the_directories_of_a_log_are_on_its_loggers_command_line(
     words: tuple[str, ...], expected: list[str]
 ) -> None:
-    assert servicedir.log_directories(words) == expected
+    assert log_lines.log_directories(words) == expected
 
 
 def test_runsvdirs_title_has_the_last_words() -> None:
     words = ("runsvdir", "-P", "/etc/service", "log: " + "." * 40 + "web: bad port\n")
-    assert servicedir.proctitle_words(words) == "web: bad port\n"
+    assert log_lines.in_title(words) == "web: bad port\n"
 
 
 def test_a_title_that_is_all_dots_says_nothing() -> None:
-    assert servicedir.proctitle_words(("runsvdir", "/etc/service", "log: " + "." * 400)) == ""
+    assert log_lines.in_title(("runsvdir", "/etc/service", "log: " + "." * 400)) == ""
 
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [(0, "exit status 0"), (0x300, "exit status 3"), (6, "signal ABRT"), (0x8B, "signal SEGV")],
+    [
+        (0, exited(0)),
+        (0x300, exited(3)),
+        (6, Exit("signal ABRT")),
+        (0x8B, Exit("signal SEGV")),
+    ],
 )
-def test_a_wait_status_in_words(status: int, expected: str) -> None:
-    assert witness.cause(status) == expected
+def test_a_wait_status_in_words(status: int, expected: Exit) -> None:
+    assert exit_statuses.exit_of(status) == expected
 
 
 def host(tmp_path: Path, as_root: bool = True) -> Proc:
@@ -92,23 +108,23 @@ def host(tmp_path: Path, as_root: bool = True) -> Proc:
 
 def test_a_scanner_is_a_place(tmp_path: Path) -> None:
     proc = host(tmp_path)
-    assert servicedir.found(RUNIT, proc.root, None) == [
-        Place("runit", str(tmp_path / "service"), 10)
+    assert service_directories.instances(RUNIT, proc.table()) == [
+        Instance("runit", str(tmp_path / "service"), 10)
     ]
 
 
 def test_keepers_without_a_scanner_are_a_place_by_their_directory(tmp_path: Path) -> None:
     proc = host(tmp_path)
     proc.add(20, 1, "runsv", "alone", cwd=tmp_path / "elsewhere/alone")
-    assert servicedir.found(RUNIT, proc.root, None)[1:] == [
-        Place("runit", str(tmp_path / "elsewhere"))
+    assert service_directories.instances(RUNIT, proc.table())[1:] == [
+        Instance("runit", str(tmp_path / "elsewhere"))
     ]
 
 
 def test_a_service_that_nobody_keeps_any_more_is_listed(tmp_path: Path) -> None:
     proc = host(tmp_path)
-    place = Place("runit", str(tmp_path / "service"), 10)
-    kept = servicedir.services(RUNIT, place, proc.root, process.snapshot(proc.root))
+    instance = Instance("runit", str(tmp_path / "service"), 10)
+    kept = service_directories.directories(RUNIT, instance, proc.table())
     assert [(k.name, k.keeper.pid if k.keeper else None) for k in kept] == [
         ("lost", None),
         ("web", 11),
@@ -118,13 +134,13 @@ def test_a_service_that_nobody_keeps_any_more_is_listed(tmp_path: Path) -> None:
 
 def test_a_directory_without_supervise_is_no_service(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
-    assert servicedir.unkept(str(tmp_path), set()) == []
+    assert service_directories.unkept(str(tmp_path), set()) == []
 
 
 def test_a_stranger_has_the_names_from_the_command_lines(tmp_path: Path) -> None:
     proc = host(tmp_path, as_root=False)
-    place = Place("runit", str(tmp_path / "service"), 10)
-    kept = servicedir.services(RUNIT, place, proc.root, process.snapshot(proc.root))
+    instance = Instance("runit", str(tmp_path / "service"), 10)
+    kept = service_directories.directories(RUNIT, instance, proc.table())
     assert [(k.name, k.path) for k in kept if k.keeper] == [("web", str(tmp_path / "service/web"))]
 
 
@@ -132,8 +148,8 @@ def test_a_stranger_who_cannot_tell_directories_goes_by_the_name(tmp_path: Path)
     proc = host(tmp_path, as_root=False)
     proc.add(20, 1, "s6-svscan", "-c", "500", "service")
     proc.add(21, 20, "s6-supervise", "web")
-    place = Place("s6", str(tmp_path / "service"))
-    kept = servicedir.services(s6.PROGRAMS, place, proc.root, process.snapshot(proc.root))
+    instance = Instance("s6", str(tmp_path / "service"))
+    kept = service_directories.directories(s6.PROGRAMS, instance, proc.table())
     assert [(k.name, k.keeper.pid if k.keeper else None) for k in kept] == [
         ("lost", None),
         ("web", 21),
@@ -143,21 +159,23 @@ def test_a_stranger_who_cannot_tell_directories_goes_by_the_name(tmp_path: Path)
 def test_the_options_of_a_scanner_are_not_its_directory(tmp_path: Path) -> None:
     proc = Proc(tmp_path / "proc")
     proc.add(20, 1, "s6-svscan", "-c", "500", "/run/service")
-    assert servicedir.found(s6.PROGRAMS, proc.root, None) == [Place("s6", "/run/service", 20)]
+    assert service_directories.instances(s6.PROGRAMS, proc.table()) == [
+        Instance("s6", "/run/service", 20)
+    ]
 
 
 def test_a_service_directory_may_be_named_itself(tmp_path: Path) -> None:
     proc = host(tmp_path)
-    place = Place("runit", str(tmp_path / "service/web"))
-    kept = servicedir.services(RUNIT, place, proc.root, process.snapshot(proc.root))
+    instance = Instance("runit", str(tmp_path / "service/web"))
+    kept = service_directories.directories(RUNIT, instance, proc.table())
     assert [k.name for k in kept] == ["web"]
 
 
 def test_a_symbolic_link_leads_to_the_same_services(tmp_path: Path) -> None:
     proc = host(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "service")
-    place = Place("runit", str(tmp_path / "link"))
-    kept = servicedir.services(RUNIT, place, proc.root, process.snapshot(proc.root))
+    instance = Instance("runit", str(tmp_path / "link"))
+    kept = service_directories.directories(RUNIT, instance, proc.table())
     assert [k.name for k in kept] == ["lost", "web"]
 
 
@@ -173,27 +191,50 @@ while True:
 """
 
 
-@pytest.mark.parametrize(("argument", "expected"), [("3", "exit status 3"), ("256", "signal SEGV")])
-def test_a_death_is_witnessed_in_another_process(argument: str, expected: str) -> None:
+WAYS = [exit_statuses.of_children, exit_statuses.of_children_by_pidfd]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["as the kernel allows", "by pidfd"])
+@pytest.mark.parametrize(("argument", "expected"), [("3", exited(3)), ("256", Exit("signal SEGV"))])
+def test_a_death_is_seen_in_another_process(
+    argument: str, expected: Exit, way: Callable[..., dict[int, exit_statuses.WatchedChildren]]
+) -> None:
     if not hasattr(os, "pidfd_open"):
         pytest.skip("Python 3.9 on Linux 5.3 or newer is needed")
     keeper = subprocess.Popen([sys.executable, "-c", KEEPER, argument], stdout=subprocess.PIPE)
     assert keeper.stdout is not None
     try:
         keeper.stdout.readline()
-        seen = witness.watch([keeper.pid], seconds=3.0)[keeper.pid]
+        seen = way([keeper.pid], ProcessTable(NOW, {}), seconds=3.0, apart_from=())[keeper.pid]
         assert seen.child is not None or seen.deaths
-        # Strangers on Linux before 6.15 see the child, but nobody tells them the status.
-        assert seen.last_exit in (expected, "")
+        # Other users on Linux before 6.15 see the child, but not its status.
+        assert seen.last_exit in (expected, NO_EXIT)
     finally:
         keeper.kill()
         keeper.wait()
         keeper.stdout.close()
 
 
+def test_the_end_of_a_process_is_seen_by_its_pidfd() -> None:
+    if not hasattr(os, "pidfd_open"):
+        pytest.skip("Python 3.9 on Linux 5.3 or newer is needed")
+    dying = subprocess.Popen(["sh", "-c", "sleep 0.3; exit 7"])
+    living = subprocess.Popen(["sleep", "100"])
+    try:
+        pids = [dying.pid, living.pid]
+        ends = exit_statuses.of_processes_by_pidfd(pids, ProcessTable(NOW, {}), seconds=1.0)
+        assert ends.keys() == {dying.pid}
+        # As root by the zombie, else by the pidfd, which knows it only when it has been reaped.
+        assert ends[dying.pid] in (exited(7), NO_EXIT)
+    finally:
+        for process in (dying, living):
+            process.kill()
+            process.wait()
+
+
 def test_nothing_is_waited_for_where_nothing_is_suspicious() -> None:
     begin = time.monotonic()
-    assert servicedir.with_witnessed([], NOW.boot, process.PROC) == []
+    assert service_directories.watched([], ProcessTable(NOW, {})) == []
     assert time.monotonic() - begin < 0.5
 
 
@@ -208,18 +249,18 @@ to permit a startup with a dirty config.
 
 
 def test_the_line_that_tells_most_is_not_always_the_last() -> None:
-    assert servicedir.telling(RSYSLOGD.splitlines(), 3) == (RSYSLOGD.splitlines()[0],)
+    assert log_lines.telling(RSYSLOGD.splitlines(), 3) == (RSYSLOGD.splitlines()[0],)
 
 
 def test_where_nobody_complains_the_last_lines_are_the_last_words() -> None:
-    assert servicedir.telling(["one", "two", "three"], 2) == ("two", "three")
+    assert log_lines.telling(["one", "two", "three"], 2) == ("two", "three")
 
 
 def test_the_tail_of_a_log_is_whole_lines(tmp_path: Path) -> None:
     log = tmp_path / "current"
     log.write_text("".join(f"line {n} {'x' * 60}\n" for n in range(1000)))
-    assert [line.split()[1] for line in servicedir.tail(str(log), 2)] == ["998", "999"]
+    assert [line.split()[1] for line in log_lines.tail(str(log), 2)] == ["998", "999"]
 
 
 def test_a_log_that_is_not_there_says_nothing(tmp_path: Path) -> None:
-    assert servicedir.tail(str(tmp_path / "none"), 3) == ()
+    assert log_lines.tail(str(tmp_path / "none"), 3) == ()
