@@ -62,7 +62,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
-from twiceshy.flapping import history, judgement, observation, supervisors
+from twiceshy.flapping import history, judgement, observation, supervisors, unsupervised
 from twiceshy.flapping.counting import count, updated
 from twiceshy.flapping.history import Notes
 from twiceshy.flapping.judgement import Assessment, verdict_on
@@ -129,7 +129,7 @@ def options() -> argparse.ArgumentParser:
         "(default: none)",
     )  # fmt: skip
     plain.add_argument(
-        "--user", metavar="USER",
+        "--user", type=opt.argument(unsupervised.user), metavar="USER",
         help="only processes of this user name or number; without the others, the root processes "
         "of this user by program name (default: all users)",
     )  # fmt: skip

@@ -782,18 +782,16 @@ def test_two_services_of_one_name_never_share_a_label(host):
     assert len(labels) == len(set(labels)) == 12
 
 
-@pytest.mark.parametrize(
-    ("args", "sentence"),
-    [
-        (("--service-dir", "/x"), "--service-dir and --socket need one --supervisor"),
-        (("--process", "x", "--user", "nobody-at-all"), "user nobody-at-all does not exist"),
-    ],
-    ids=["a instance without supervisor", "an unknown user"],
-)
-def test_what_makes_no_sense_is_unknown(host, args, sentence):
-    check = host.check(*args)
+def test_a_service_directory_without_its_supervisor_makes_no_sense(host):
+    check = host.check("--service-dir", "/x")
     assert check.state is UNKNOWN
-    assert check.summary_str.startswith(sentence)
+    assert check.summary_str.startswith("--service-dir and --socket need one --supervisor")
+
+
+def test_a_user_that_does_not_exist_is_a_wrong_command_line(host, capfd):
+    with pytest.raises(SystemExit, match="3"):
+        host.check("--process", "x", "--user", "nobody-at-all")
+    assert "argument --user: user nobody-at-all does not exist" in capfd.readouterr().out
 
 
 def test_supervisors_are_recognised_by_their_programs():

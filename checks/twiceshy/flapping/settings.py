@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import pwd
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +14,14 @@ from twiceshy.kit.verdict import safe
 
 if TYPE_CHECKING:
     from twiceshy.kit.options import Pattern
+
+
+@dataclass(frozen=True)
+class User:
+    """An owner of processes, as typed and by number."""
+
+    typed: str
+    uid: int
 
 
 @dataclass(frozen=True)
@@ -134,20 +141,12 @@ def watches(
     pidfiles: Sequence[str],
     programs: Sequence[Pattern],
     cmdlines: Sequence[Pattern],
-    user: str | None,
+    user: User | None,
 ) -> tuple[Watch, ...]:
-    """One watch per pid file, program or command line; a single one of each is one watch of all.
-
-    CheckError for a user that does not exist.
-    """
-    uid = None
-    if user is not None:
-        try:
-            uid = int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
-        except KeyError:
-            raise CheckError(f"user {safe(user)} does not exist") from None
+    """One watch per pid file, program or command line; a single one of each is one watch of all."""
+    uid = None if user is None else user.uid
     if user is not None and not (pidfiles or programs or cmdlines):
-        return (Watch(f"any process of {safe(user)}", uid=uid, user=user),)
+        return (Watch(f"any process of {safe(user.typed)}", uid=uid, user=user.typed),)
     if len(pidfiles) == 1 and len(programs) <= 1 and len(cmdlines) <= 1:
         program, cmdline = next(iter(programs), None), next(iter(cmdlines), None)
         return (Watch(_stem(pidfiles[0]), pidfiles[0], program, cmdline, uid),)

@@ -6,13 +6,14 @@ restarts it is often a shell loop or cron, and is found by its children.
 
 from __future__ import annotations
 
+import pwd
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable
 
 from twiceshy.flapping.service import BETWEEN, DOWN, NO_SUPERVISOR, UNSEEN, UP, Service
-from twiceshy.flapping.settings import Watch
+from twiceshy.flapping.settings import User, Watch
 from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.kit.deadline import doing
 from twiceshy.kit.options import Pattern
@@ -29,6 +30,14 @@ class KnownProcess:
     program: str = ""
     parent_pid: int = 0
     parent_ticks: int = 0
+
+
+def user(typed: str) -> User:
+    """The user of a name or number; ValueError for a name that this host does not know."""
+    try:
+        return User(typed, int(typed) if typed.isdigit() else pwd.getpwnam(typed).pw_uid)
+    except KeyError:
+        raise ValueError(f"user {typed} does not exist") from None
 
 
 def observed(
