@@ -23,9 +23,14 @@ from sides.monitors import process, talker, website
 from twiceshy.kit.check import Check
 from twiceshy.kit.plugin import CRITICAL, OK, WARNING, CheckError
 from twiceshy.kit.stamps import Stamp
+from twiceshy.monitor_liveness import judgement, observation, report
 from twiceshy.monitor_liveness import program as check
-from twiceshy.monitor_liveness.monitors import Clock, Organ, Seen, Target, contact, zabbix
+from twiceshy.monitor_liveness.components import Clock, Component, Health
+from twiceshy.monitor_liveness.judgement import Maintenance
+from twiceshy.monitor_liveness.monitors import zabbix
 from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors.targets import Target, typed_there
+from twiceshy.monitor_liveness.settings import MaintenanceSettings, settings_of
 
 NOW = 1_795_255_200.0
 INIT = process(1, "/sbin/init")
@@ -51,7 +56,7 @@ def hanging_case(tmp_path: Path) -> Case:
 def run(
     *args: str, at: float = 0.0, table: Sequence[Process] = (INIT,), slept: float = 0.0
 ) -> Check:
-    """A look at a time `at` seconds after NOW (0: the real now)."""
+    """A run at a time `at` seconds after NOW (0: the real now)."""
     seams = {"now": lambda: Stamp("boot", 1000 + at, NOW + at)} if at else {}
     made = check.plan(
         check.options().parse_args(list(args)),
@@ -86,7 +91,7 @@ def test_a_healthy_daemon_in_one_line() -> None:
         ((500, "ok"), 2, "HTTP 500"),
         ((200, "hang"), 2, "does not answer within"),
         ((200, "drip"), 2, "does not answer within"),
-        ((401, ""), 3, "does not take this login"),
+        ((401, ""), 3, "rejects this login"),
         ((403, ""), 3, "does not allow it"),
     ],
     ids=["a maintenance page", "an error", "hangs", "a byte at a time", "login", "forbidden"],
@@ -161,14 +166,16 @@ def test_all_monitors_of_a_host_are_asked_together(tmp_path: Path) -> None:
 
 
 def test_what_to_type_next_says_on_which_host_when_it_is_another_one() -> None:
-    hung = Organ("executor", CRITICAL, "hangs", "systemctl status icinga2")
+    hung = Component("executor", CRITICAL, "hangs", "systemctl status icinga2")
     far = Target("icinga2", "icinga2", url="https://icinga.example.com:5665")
     near = Target("icinga2", "icinga2", host="127.0.0.1")
-    told = [contact.there(hung, contact.elsewhere(target)).next for target in (far, near)]
-    assert told == ["on icinga.example.com: systemctl status icinga2", "systemctl status icinga2"]
-    for enough in ("curl -s http://icinga.example.com/x", "timedatectl on both hosts", ""):
-        named = replace(hung, next=enough)
-        assert contact.there(named, "icinga.example.com") == named
+    typed = [typed_there(hung, target.remote_host).next for target in (far, near)]
+    assert typed == ["on icinga.example.com: systemctl status icinga2", "systemctl status icinga2"]
+    for enough in (
+        replace(hung, next="curl -s http://icinga.example.com/x", next_is_here=True),
+        replace(hung, next=""),
+    ):
+        assert typed_there(enough, "icinga.example.com") == enough
 
 
 def test_a_documented_sensu_backend_that_says_200_with_an_ill_member() -> None:
@@ -177,7 +184,7 @@ def test_a_documented_sensu_backend_that_says_200_with_an_ill_member() -> None:
         made = run("--monitor", "sensu-backend", "--url", site.url)
     assert said(made) == (
         2,
-        "sensu-backend: store is ill, 1 of 1 etcd members (a): dial tcp: refused",
+        "sensu-backend: store is unhealthy, 1 of 1 etcd members (a): dial tcp: refused",
     )
 
 
@@ -276,7 +283,9 @@ def test_work_that_stands_still_is_said_after_half_an_hour_and_forgiven_when_it_
     for at, number in ((1, 10), (60, 11), (1500, 11), (1900, 11), (1960, 12)):
         done.write_text(f"{number}\n")
         story.append(said(run(*how, at=at))[0])
-    assert story == [3, 0, 0, 2, 0]
+    assert story == [0, 0, 0, 2, 0]
+    done.write_text("1\n")
+    assert said(run(*how, "--learning", "unknown", "--state-dir", str(tmp_path / "new")))[0] == 3
 
 
 def test_a_night_asleep_ages_nothing(tmp_path: Path) -> None:
@@ -347,7 +356,7 @@ def test_the_outbound_ping_goes_out_when_all_is_well_and_only_then(tmp_path: Pat
         site.pages["/ping"] = (500, "")
         status, text = said(run(*how))
     assert status == 1
-    assert "the outbound ping was not taken: it says HTTP 500" in text
+    assert "the outbound ping failed: it answers HTTP 500" in text
 
 
 def test_a_dead_monitor_does_not_hide_behind_a_state_directory_of_ours() -> None:
@@ -364,33 +373,34 @@ def test_a_restart_loop_that_never_gets_past_its_grace_is_critical() -> None:
     note: dict[str, object] = {}
     states = []
     for look in range(9):
-        organ, note = check.never_settled(note, 20.0, 120.0, Clock(NOW + 60 * look))
-        states.append(organ.state if organ else None)
+        component, note = judgement.restart_loop(note, 20.0, 120.0, Clock(NOW + 60 * look))
+        states.append(component.state if component else None)
     assert states[:7] == [None] * 7
     assert states[7] is CRITICAL
-    assert check.never_settled(note, 500.0, 120.0, Clock(NOW)) == (None, {})
+    assert judgement.restart_loop(note, 500.0, 120.0, Clock(NOW)) == (None, {})
 
 
 def test_hourly_reloads_are_no_restart_loop() -> None:
     note: dict[str, object] = {}
     for look in range(50):
         young = look % 10 == 0
-        organ, note = check.never_settled(
+        component, note = judgement.restart_loop(
             note, 20.0 if young else 600.0, 120.0, Clock(NOW + 360 * look)
         )
-        assert organ is None
+        assert component is None
 
 
-def test_the_worst_organ_speaks_and_the_others_follow() -> None:
-    seen = Seen(
+def test_the_worst_component_speaks_and_the_others_follow() -> None:
+    health = Health(
         "nagios",
         (
-            Organ("main loop", OK, "answers"),
-            Organ("notifications", WARNING, "are disabled"),
-            Organ("executor", CRITICAL, "has stopped", "look there"),
+            Component("main loop", OK, "answers"),
+            Component("notifications", WARNING, "are disabled"),
+            Component("executor", CRITICAL, "has stopped", "look there"),
         ),
     )
-    found = check.finding(seen, CRITICAL, check.Maintenance("", None, 1))
+    maintenance = Maintenance("", None, 1)
+    found = report.finding(judgement.excused(health, CRITICAL, maintenance), maintenance)
     assert (found.state, found.text, found.more, found.next) == (
         CRITICAL,
         "nagios: executor has stopped",
@@ -399,11 +409,11 @@ def test_the_worst_organ_speaks_and_the_others_follow() -> None:
     )
 
 
-def test_a_hang_is_never_looked_at_twice() -> None:
-    hung = Organ("main loop", CRITICAL, "does not answer")
+def test_a_hang_is_never_observed_twice() -> None:
+    hung = Component("main loop", CRITICAL, "does not answer")
     reload = replace(hung, is_fleeting=True)
-    assert not check._is_fleeting(Seen("n", (hung, reload)))
-    assert check._is_fleeting(Seen("n", (reload, Organ("executor", OK, "works"))))
+    assert not judgement.is_fleeting(Health("n", (hung, reload)))
+    assert judgement.is_fleeting(Health("n", (reload, Component("executor", OK, "works"))))
 
 
 # Usage
@@ -413,15 +423,15 @@ def test_a_hang_is_never_looked_at_twice() -> None:
     ("args", "words"),
     [
         (["--url", "http://x"], "--url needs --monitor"),
-        (["--monitor", "monit", "--url", "monit.example.com"], "is no URL"),
-        (["--monitor", "monit", "--url", "http://[::1"], "is no URL"),
-        (["--monitor", "monit", "--url", "http://x:99999"], "is no URL"),
-        (["--monitor", "daemon"], "needs something to look at"),
+        (["--monitor", "monit", "--url", "monit.example.com"], "is not a URL"),
+        (["--monitor", "monit", "--url", "http://[::1"], "is not a URL"),
+        (["--monitor", "monit", "--url", "http://x:99999"], "is not a URL"),
+        (["--monitor", "daemon"], "needs something to check"),
         (["--monitor", "monit", "--pidfile", "/x"], "--pidfile is for --monitor daemon"),
         (["--monitor", "nagios", "--socket", "/x"], "--socket is for --monitor collectd and"),
-        (["--monitor", "monit", "--url", "localhost:2812"], "is no URL"),
+        (["--monitor", "monit", "--url", "localhost:2812"], "is not a URL"),
         (["--monitor", "monit", "--user", "x"], "--user needs its password"),
-        (["--advances", "sql:select"], "is no source"),
+        (["--advances", "sql:select"], "is not a source"),
     ],
 )
 def test_what_makes_no_sense_is_said(args: list[str], words: str) -> None:
@@ -449,12 +459,12 @@ def test_targets_of_two_nagioses_are_the_one_that_was_asked_for(tmp_path: Path) 
         (tmp_path / name).touch()
     table = [process(n, "nagios4", str(tmp_path / f"{c}.cfg")) for n, c in ((5, "a"), (6, "b"))]
     args = check.options().parse_args(["--monitor", "nagios", "--config", str(tmp_path / "b.cfg")])
-    targets = check.targets_of(args, table)
+    targets = observation.targets_of(settings_of(args), table)
     assert [(t.main.pid if t.main else 0) for t in targets] == [6]
     assert isinstance(targets[0], Target)
 
 
-def test_maintenance_that_cannot_be_looked_at_is_an_error(tmp_path: Path) -> None:
+def test_a_maintenance_file_that_cannot_be_examined_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CheckError, match="cannot look at --maintenance"):
-        check.maintenance(tmp_path / "file" / "x", 60, NOW)
+    with pytest.raises(CheckError, match="cannot examine --maintenance"):
+        observation.maintenance(MaintenanceSettings(tmp_path / "file" / "x", 60), NOW)
