@@ -60,7 +60,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
@@ -107,26 +107,31 @@ def plan(
     def run() -> Report:
         settings = settings_of(args)
         with History.open(history.CHECK, settings.state_dir) as memory:
-            at = now()
-            suspensions = history.suspensions(memory, slept(), at)
-            return Run(settings, memory, at, suspensions, now, table, pause).report()
+            suspensions = history.suspensions(memory, slept(), now())
+            return Run(settings, memory, suspensions, now, table, pause).report()
 
     return Check(history.CHECK, run, timeout=args.timeout, verbose=args.verbose)
 
 
-@dataclass
 class Run:
     """One run of the check: its settings, what it remembers, and the clocks of its host."""
 
-    settings: Settings
-    memory: History
-    at: Stamp
-    suspensions: tuple[Suspension, ...]
-    now: Callable[[], Stamp]
-    table: Callable[[], Sequence[Process]]
-    pause: Callable[[float], None]
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        memory: History,
+        suspensions: tuple[Suspension, ...],
+        now: Callable[[], Stamp],
+        table: Callable[[], Sequence[Process]],
+        pause: Callable[[float], None],
+    ) -> None:
+        self.settings = settings
+        self.memory = memory
+        self.suspensions = suspensions
+        self.now = now
+        self.table = table
+        self.pause = pause
+        self.at = now()
         self.began = time.monotonic()
 
     def report(self) -> Report:

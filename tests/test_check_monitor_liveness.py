@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -29,12 +30,19 @@ from twiceshy.monitor_liveness.components import Clock, Component, Health
 from twiceshy.monitor_liveness.judgement import Maintenance
 from twiceshy.monitor_liveness.monitors import zabbix
 from twiceshy.monitor_liveness.monitors.processes import Process
-from twiceshy.monitor_liveness.monitors.targets import Target, typed_there
+from twiceshy.monitor_liveness.monitors.targets import (
+    KNOWN,
+    MARKS,
+    Target,
+    found,
+    typed_there,
+)
 from twiceshy.monitor_liveness.settings import MaintenanceSettings, settings_of
 
 NOW = 1_795_255_200.0
 INIT = process(1, "/sbin/init")
 KEPT: list[socket.socket] = []
+DATA = Path(__file__).parent / "data" / "monitor_liveness"
 
 
 def contract_case(tmp_path: Path) -> Case:
@@ -184,7 +192,7 @@ def test_a_documented_sensu_backend_that_says_200_with_an_ill_member() -> None:
         made = run("--monitor", "sensu-backend", "--url", site.url)
     assert said(made) == (
         2,
-        "sensu-backend: store is unhealthy, 1 of 1 etcd members (a): dial tcp: refused",
+        "sensu-backend: store is unhealthy, 1 of 1 etcd member (a): dial tcp: refused",
     )
 
 
@@ -244,6 +252,143 @@ def test_a_documented_zabbix_agent_that_hangs_up_wants_this_host_in_its_server_l
         made = run("--monitor", "zabbix-agent", "-H", "127.0.0.1", "-p", str(port))
     assert made.exitcode == 3
     assert "is this host in its Server=?" in made.summary_str
+
+
+# Every monitor that is asked over HTTP, as its documentation says that it answers
+
+
+def in_seconds(offset: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + offset))
+
+
+Pages = dict[str, tuple[int, str]]
+
+
+def prometheus_pages() -> Pages:
+    target = {
+        "scrapePool": "self",
+        "scrapeUrl": "http://self",
+        "lastScrape": in_seconds(-3),
+        "scrapeInterval": "15s",
+        "scrapeTimeout": "10s",
+    }
+    return {
+        "/metrics": (200, f"prometheus_tsdb_head_max_time_seconds {time.time()}\n"),
+        "/api/v1/targets": (200, json.dumps({"data": {"activeTargets": [target]}})),
+    }
+
+
+def alertmanager_pages() -> Pages:
+    return {
+        "/api/v2/alerts": (200, json.dumps([{"endsAt": in_seconds(3600)}])),
+        "/metrics": (200, "alertmanager_cluster_members 1\n"),
+    }
+
+
+def monit_pages() -> Pages:
+    now = f"{time.time():.0f}"
+    return {
+        "/_status": (
+            200,
+            "<monit><server><uptime>900</uptime><poll>10</poll></server><service><name>x</name>"
+            f"<collected_sec>{now}</collected_sec><monitor>1</monitor></service></monit>",
+        )
+    }
+
+
+NEWRELIC = {
+    "/v1/status": (200, json.dumps({"checks": {"endpoints": [{"url": "x", "reachable": True}]}})),
+    "/v1/status/entity": (200, "{}"),
+}
+SENSU_API = {
+    "/info": (
+        200,
+        json.dumps(
+            {
+                "transport": {"connected": True, "results": {"consumers": 1, "messages": 0}},
+                "redis": {"connected": True},
+            }
+        ),
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "pages", "words"),
+    [
+        ("prometheus", prometheus_pages, "scheduler scrapes 1 target, newest sample"),
+        ("alertmanager", alertmanager_pages, "intake has the alert Watchdog, valid for another"),
+        ("monit", monit_pages, "executor checked a service"),
+        ("newrelic", lambda: NEWRELIC, "backend link is up to 1 endpoint"),
+        ("sensu-api", lambda: SENSU_API, "intake has 1 consumer and 0 results queued"),
+        ("sensu-agent", lambda: {"/healthz": (200, "ok")}, "backend link is connected"),
+        ("telegraf", lambda: {"/": (200, "healthy")}, "main loop answers in"),
+    ],
+    ids=["prometheus", "alertmanager", "monit", "newrelic", "sensu-api", "sensu-agent", "telegraf"],
+)
+def test_a_healthy_one_over_http(kind: str, pages: Callable[[], Pages], words: str) -> None:
+    with website(pages()) as site:
+        status, text = said(run("--monitor", kind, "--url", site.url))
+    assert (status, words in text) == (0, True), text
+
+
+def test_an_icinga_is_asked_for_its_status_its_services_and_its_executions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TWICESHY_PASSWORD", "seen")
+    captured = DATA / "icinga2-status-healthy-2.13.6.json"
+    now = time.time()
+    status = json.loads(captured.read_text())
+    for part in status["results"]:
+        if part["name"] == "IcingaApplication":
+            part["status"]["icingaapplication"]["app"]["program_start"] = now - 9000
+        if part["name"] == "CIB":
+            part["status"]["uptime"] = 9000
+    attrs = {
+        "enable_active_checks": True,
+        "check_interval": 60,
+        "check_command": "ping4",
+        "last_check": now - 20,
+        "next_check": now + 40,
+    }
+    services = {"results": [{"name": "db!load", "attrs": attrs}]}
+    pages = {
+        "/v1/status": (200, json.dumps(status)),
+        "/v1/objects/services": (200, json.dumps(services)),
+    }
+    with website(pages) as site:
+        made = run("--monitor", "icinga2", "--url", site.url, "--user", "watch")
+        del site.pages["/v1/objects/services"]
+        hidden = run("--monitor", "icinga2", "--url", site.url, "--user", "watch")
+        assert {login for _, login in site.asked} == {"Basic d2F0Y2g6c2Vlbg=="}
+    status_of, text = said(made)
+    assert (status_of, "executor last executed a plugin" in text) == (0, True), text
+    assert (said(hidden)[0], "permission objects/query/Service" in said(hidden)[1]) == (3, True)
+
+
+def test_every_module_finds_its_monitors_by_its_marks() -> None:
+    commands = {
+        "nagios": ["/usr/sbin/nagios4", "-d", "/etc/nagios4/nagios.cfg"],
+        "naemon": ["/usr/bin/naemon", "/etc/naemon/naemon.cfg"],
+        "icinga2": ["/usr/lib/icinga2", "daemon"],
+        "prometheus": ["/usr/bin/prometheus"],
+        "alertmanager": ["/usr/bin/prometheus-alertmanager"],
+        "monit": ["/usr/bin/monit"],
+        "collectd": ["collectd"],
+        "zabbix-agent": ["/usr/sbin/zabbix_agentd: collector"],
+        "zabbix-server": ["/usr/sbin/zabbix_proxy", "-c", "/nowhere"],
+        "sensu-backend": ["/usr/sbin/sensu-backend", "start"],
+        "sensu-agent": ["/usr/sbin/sensu-agent", "start"],
+        "sensu-client": ["/usr/bin/ruby", "/opt/sensu/bin/sensu-client"],
+        "sensu-api": ["/usr/bin/ruby", "/opt/sensu/bin/sensu-api"],
+        "telegraf": ["/usr/bin/telegraf"],
+        "newrelic": ["/usr/bin/newrelic-infra"],
+        "checkmk-agent": ["/usr/bin/cmk-agent-ctl", "daemon"],
+    }
+    for kind, argv in commands.items():
+        assert [target.kind for target in found([INIT, process(9, *argv)])] == [kind]
+    assert {*commands, "daemon"} == set(KNOWN)
+    assert {KNOWN[kind] for kind in commands} == set(MARKS)
 
 
 # Local checks cost nothing

@@ -97,7 +97,7 @@ def icinga() -> Iterator[Icinga]:
 
 
 def in_time(look: Callable[[], tuple[int, str]], wanted: int, seconds: float) -> str:
-    """The output of the first look with the wanted status; AssertionError if none in time."""
+    """The output of the first run with the wanted status; AssertionError if none in time."""
     ends = time.monotonic() + seconds
     while True:
         status, output = look()
@@ -107,7 +107,7 @@ def in_time(look: Callable[[], tuple[int, str]], wanted: int, seconds: float) ->
 
 
 def silent(look: Callable[[], tuple[int, str]]) -> str:
-    """The output of a look at a main loop that does not answer: CRITICAL, and within 5 s.
+    """The output of a run against a main loop that does not answer: CRITICAL, and within 5 s.
 
     Three of them are spent waiting; the rest is for the start of the check on a loaded machine.
     """
@@ -171,7 +171,7 @@ def test_a_killed_nagios_is_critical_though_its_orphans_live(doomed_nagios: Nagi
     doomed_nagios.process.wait(10)
     status, output = doomed_nagios.check()
     assert status == 2
-    alive = [w for w in workers if (p := processes.look(w)) and p.state != "Z"]
+    alive = [w for w in workers if (p := processes.process_of(w)) and p.state != "Z"]
     first = output.splitlines()[0]
     assert "main process is gone, it was killed" in first or (
         not alive and "main process is not running: it was killed" in first
@@ -197,7 +197,7 @@ def test_a_cleanly_stopped_nagios_is_missing_and_planned_work_excuses_it_for_a_w
     assert "excuses nothing any more" in output
 
 
-def test_a_full_disk_under_nagios_is_critical_at_every_look() -> None:
+def test_a_full_disk_under_nagios_is_critical_in_every_run() -> None:
     present("nagios4", "mount")
     with directory() as place:
         side = Nagios(place)
@@ -256,7 +256,7 @@ def test_a_canary_goes_in_by_the_fifo_and_comes_back_until_nagios_hangs(
         return nagios.check("--canary", "here;canary", state=tmp_path / "s")
 
     assert "canary under way" in look()[1]
-    until(lambda: "brought the last canary back" in look()[1], 15)
+    until(lambda: "returned the last canary" in look()[1], 15)
     status, output = look()
     assert status == 0, output
 
@@ -406,7 +406,7 @@ def test_logins_that_icinga_does_not_take_are_unknown_and_say_what_is_missing(
     wrong = tmp_path / "wrong"
     wrong.write_text("nonsense\n")
     status, output = icinga.check("--password-file", str(wrong))
-    assert (status, "does not take this login" in output) == (3, True)
+    assert (status, "rejects this login" in output) == (3, True)
     status, output = icinga.check(user="little")
     assert (status, "objects/query/Service" in output) == (3, True)
     status, output = icinga.check("--canary", "here;canary")
@@ -426,7 +426,7 @@ def test_logins_that_icinga_does_not_take_are_unknown_and_say_what_is_missing(
 
 def test_a_canary_comes_back_by_the_api_at_once(icinga: Icinga) -> None:
     status, output = icinga.check("--canary", "here;canary", user="root")
-    assert (status, "intake brought the canary back" in output) == (0, True), output
+    assert (status, "intake returned the canary" in output) == (0, True), output
 
 
 def test_a_killed_icinga_umbrella_is_critical_though_its_orphans_go_on_checking() -> None:
@@ -487,7 +487,7 @@ def test_a_stopped_monit_is_critical_within_5_s(tmp_path: Path) -> None:
             return check("--monitor", "monit", "--url", side.url, "--startup-grace", "0s", *more)
 
         output = in_time(lambda: look(*login), 0, 10)
-        assert "executor looked at a service" in output
+        assert "executor checked a service" in output
         assert look()[0] == 3
         with side.stopped([side.pid]):
             silent(lambda: look(*login))
@@ -509,7 +509,7 @@ def test_a_monit_at_a_unix_socket_is_found_and_a_stopped_one_is_critical_within_
                 return check("--monitor", "monit", *map(str, how), "--startup-grace", "0s")
 
             output = in_time(partial(look, *how), 0, 10)
-            assert "executor looked at a service" in output
+            assert "executor checked a service" in output
             with side.stopped([side.pid]):
                 assert str(side.socket) in silent(partial(look, *how))
 
@@ -670,7 +670,7 @@ def test_a_pulled_cable_is_seen_by_the_peer_and_silences_the_switch(
             assert status == 2, output
             assert "cannot be reached" in output.splitlines()[0] or "no way" in output
             status, output = from_patient()
-            assert (status, "ping was not taken" in output) == (1, True)
+            assert (status, "ping failed" in output) == (1, True)
             assert pings.read_text() == before
             run("ip", "-n", patient, "link", "set", "ts0", "up")
             in_time(from_peer, 0, 15)

@@ -154,7 +154,8 @@ class Request:
     are a basic login (RFC 7617), else `token` is a bearer token (RFC 6750). `ca_file` replaces the
     system's CAs; `certificate_file` and `key_file` (PEM; the key may stand in the former) are the
     client's own; `tls_name` is the name to expect in the certificate where it is not the host.
-    `seconds` is for everything together, `most_bytes` for the body.
+    `seconds` is for everything together, `most_bytes` for the body. Of two `fields` of one name the
+    later counts.
     """
 
     url: str
@@ -318,10 +319,12 @@ class _Wire:
         self._ends = ends
 
     def sendall(self, data: bytes) -> None:
+        """As of a socket."""
         self._sock.settimeout(max(0.01, self._ends - time.monotonic()))
         self._sock.sendall(data)
 
     def makefile(self, *_: Any) -> io.BufferedReader:
+        """What is received, to be read."""
         return io.BufferedReader(_Incoming(self._sock, self._ends), 65536)
 
     def close(self) -> None:

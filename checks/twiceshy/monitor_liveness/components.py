@@ -74,6 +74,7 @@ class Component:
 
     @property
     def sentence(self) -> str:
+        """Its name and what is true of it."""
         return f"{self.name} {self.text}"
 
 

@@ -41,6 +41,7 @@ class Maintenance:
 
     @property
     def excuses(self) -> bool:
+        """Whether planned work goes on: the file is there and not too old."""
         return self.age is not None and -MAINTENANCE_AHEAD_SECONDS <= self.age <= self.limit
 
     @property

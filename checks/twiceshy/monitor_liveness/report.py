@@ -81,8 +81,9 @@ def report(
     if any(finding.state is not OK for finding in findings):
         return Report(findings, measures, remarks=remarks)
     summary = findings[0].text
+    others: tuple[str, ...] = ()
     if len(findings) > 1:
         names = ", ".join(health.name for health in healths)
         summary = f"{units.count(len(healths), 'monitor')} alive and working: {names}"
-    others = tuple(finding.text for finding in findings if finding.text != summary)
+        others = tuple(finding.text for finding in findings)
     return Report([Finding(OK, summary, others)], measures, summary, remarks)

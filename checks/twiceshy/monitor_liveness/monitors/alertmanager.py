@@ -60,6 +60,7 @@ class Observation(answers.MonitorObservation):
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Alertmanager of this host, by its process."""
     return [
         instance("alertmanager", process, url=local_url(process, PORT))
         for process in table
@@ -73,6 +74,7 @@ def observe(
     table: Sequence[Process],
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Observation:
+    """Ask for the Watchdog alerts and the metrics."""
     from urllib.parse import quote
 
     wanted = quote(f'alertname="{settings.watchdog or WATCHDOG}"', safe="")
@@ -96,6 +98,7 @@ def judge(
     clock: Clock,
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
     components = answers.halted(observation.main)
     metrics = observation.metrics
     if observation.failure or metrics is None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from twiceshy.kit import http
+from twiceshy.kit import http, units
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -67,6 +67,7 @@ class Observation(answers.MonitorObservation):
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Checkmk agent controller of this host, by its process."""
     return [
         instance("checkmk-agent", process)
         for process in table
@@ -80,6 +81,7 @@ def observe(
     table: Sequence[Process],
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Observation:
+    """Read the whole output of the agent."""
     address = (target.host or "127.0.0.1", target.port or PORT)
     observation = Observation(target.name, main=target.main)
     last: list[bytes] = []
@@ -107,6 +109,7 @@ def judge(
     clock: Clock,
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
     components = answers.halted(observation.main)
     overdue: float | None = None
     failure, sections = observation.failure, observation.sections
@@ -118,7 +121,8 @@ def judge(
         components.append(answers.unanswered(failure, NEXT))
     elif sections is not None:
         took = ago(observation.seconds or 0)
-        components.append(ok("main loop", f"answers {len(sections.names)} sections in {took}"))
+        count = units.count(len(sections.names), "section")
+        components.append(ok("main loop", f"answers {count} in {took}"))
         late = [s for s in sections.cached if clock.age(s[1]) > settings.intervals * s[2] + 60]
         overdue = float(len(late))
         if late:

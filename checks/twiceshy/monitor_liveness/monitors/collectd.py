@@ -100,6 +100,7 @@ class Observation(answers.MonitorObservation):
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every collectd of this host, by its process."""
     return [
         instance(
             "collectd",
@@ -118,6 +119,7 @@ def observe(
     table: Sequence[Process],
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Observation:
+    """Ask the unixsock for the newest value, or look for the newest file."""
     path = config_of(target, CONFIGS)
     config = Config(socket=target.socket)
     if path and not target.socket:
@@ -175,6 +177,7 @@ def judge(
     clock: Clock,
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
     components = answers.halted(observation.main)
     started = answers.process_age(observation, clock)
     limit = settings.silence or settings.intervals * observation.config.interval + 10

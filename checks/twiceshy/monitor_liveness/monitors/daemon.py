@@ -38,7 +38,6 @@ from twiceshy.monitor_liveness.components import (
     warning,
 )
 from twiceshy.monitor_liveness.monitors import answers, parallel, sockets
-from twiceshy.monitor_liveness.monitors.metrics import parse_metrics
 from twiceshy.monitor_liveness.monitors.processes import Process, stopped
 from twiceshy.monitor_liveness.monitors.targets import Target
 from twiceshy.monitor_liveness.settings import DaemonSettings, MonitorSettings
@@ -87,6 +86,8 @@ def json_number(text: str, path: str) -> float:
 
 def metric_number(text: str, wanted: str) -> float:
     """The sum of a metric in Prometheus text: `name` or `name{label="value",...}`."""
+    from twiceshy.monitor_liveness.monitors.metrics import parse_metrics
+
     name, _, rest = wanted.partition("{")
     labels = dict(re.findall(r'(\w+)="([^"]*)"', rest))
     values = [
@@ -193,6 +194,7 @@ def observe(
     table: Sequence[Process],
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Observation:
+    """Ask all that the operator has named at the same time."""
     daemon = target.daemon or DaemonSettings()
     observation = Observation(
         target.name, daemon, monotonic=time.clock_gettime(time.CLOCK_MONOTONIC)
@@ -206,14 +208,14 @@ def observe(
     if daemon.health_url:
         endpoints.append(partial(_health_page, daemon, settings))
     sources = [partial(_progress, source, settings) for source in daemon.advances]
-    replies, progress, unit = parallel.at_once(
-        [
-            lambda: parallel.at_once(endpoints),
-            lambda: parallel.at_once(sources),
-            lambda: _unit(daemon.unit) if daemon.unit else None,
-        ]
+    unit = [partial(_unit, daemon.unit)] if daemon.unit else []
+    results = parallel.at_once([*endpoints, *sources, *unit])
+    return replace(
+        observation,
+        replies=tuple(results[: len(endpoints)]),
+        progress=tuple(results[len(endpoints) : len(endpoints) + len(sources)]),
+        unit=results[-1] if unit else None,
     )
-    return replace(observation, replies=tuple(replies), progress=tuple(progress), unit=unit)
 
 
 def _processes(daemon: DaemonSettings, table: Sequence[Process]) -> tuple[tuple[Process, ...], str]:
@@ -384,6 +386,7 @@ def judge(
     clock: Clock,
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
     daemon = observation.daemon
     components: list[Component] = []
     measures: list[Measure] = []

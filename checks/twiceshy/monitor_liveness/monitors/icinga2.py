@@ -238,6 +238,7 @@ class Observation(answers.MonitorObservation):
 
 
 def is_icinga(process: Process) -> bool:
+    """Whether a process is a daemon of Icinga 2, whichever of the three."""
     return (
         process.program == "icinga2"
         and "daemon" in process.argv
@@ -296,7 +297,7 @@ def observe(
 
     def asking(empty: Observation) -> Observation:
         status = _ask(url + ("/v1/status" if settings.user else "/"), settings)
-        return answers.answered_by(empty, status, date="", app=parse_status(status.text))
+        return replace(empty, seconds=status.seconds, app=parse_status(status.text))
 
     observation = answers.observed(
         Observation(

@@ -131,6 +131,7 @@ class Observation(answers.MonitorObservation):
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Monit daemon of this host, by its process."""
     return [
         instance(
             "monit",
@@ -203,6 +204,7 @@ def judge(
     clock: Clock,
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
     components = answers.halted(observation.main)
     status = observation.status
     if observation.failure or status is None:

@@ -120,6 +120,7 @@ class Observation:
 
 
 def is_main(process: Process) -> bool:
+    """Whether a process is a Nagios or Naemon daemon, and neither its worker nor a test run."""
     return (
         process.program in ("nagios", "nagios4", "naemon")
         and "--worker" not in process.argv
@@ -131,6 +132,7 @@ def is_main(process: Process) -> bool:
 
 
 def is_worker(process: Process) -> bool:
+    """Whether a process executes plugins for a Nagios or Naemon."""
     return process.program in ("nagios", "nagios4", "naemon") and "--worker" in process.argv
 
 

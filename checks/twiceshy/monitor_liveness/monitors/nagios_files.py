@@ -238,6 +238,7 @@ class _Evidence:
         return (host + (b";" + service if service else b"")).decode("utf-8", "replace")
 
     def add(self, block: bytes, opening: int, is_service: bool) -> None:
+        """Add a service's or host's block, whose fields begin at `opening`."""
         # The order of fields is that of xsddefault.c, so each search goes on from the last.
         interval_text, at = _field(block, b"check_interval", opening)
         scheduled_text, at = _field(block, b"should_be_scheduled", at)

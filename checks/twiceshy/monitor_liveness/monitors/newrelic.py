@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from twiceshy.kit import http
+from twiceshy.kit import http, units
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -60,6 +60,7 @@ class Observation(answers.MonitorObservation):
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every New Relic agent of this host, by its process."""
     return [
         instance("newrelic", process) for process in table if process.program == "newrelic-infra"
     ]
@@ -71,12 +72,14 @@ def observe(
     table: Sequence[Process],
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Observation:
+    """Ask the status server."""
+
     def asking(empty: Observation) -> Observation:
         answer = answers.ask(empty.url + "/v1/status", settings)
         backends = parse_status(answer.text)
         entity = answers.ask(empty.url + "/v1/status/entity", settings)
-        return answers.answered_by(
-            empty, answer, date="", backends=backends, has_entity=entity.status == 200
+        return replace(
+            empty, seconds=answer.seconds, backends=backends, has_entity=entity.status == 200
         )
 
     url = answers.url_of(target, PORT)
@@ -92,6 +95,7 @@ def judge(
     clock: Clock,
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
     components = answers.halted(observation.main)
     started = answers.process_age(observation, clock)
     failure = observation.failure
@@ -113,11 +117,11 @@ def judge(
 def _link(backends: Sequence[Backend]) -> Component:
     lost = [backend for backend in backends if not backend.is_reachable]
     if not lost:
-        return ok("backend link", f"is up to {len(backends)} endpoints")
+        return ok("backend link", f"is up to {units.count(len(backends), 'endpoint')}")
     say = critical if len(lost) == len(backends) else warning
     return say(
         "backend link",
-        f"is down to {len(lost)} of {len(backends)} endpoints, "
+        f"is down to {len(lost)} of {units.count(len(backends), 'endpoint')}, "
         f"{safe(lost[0].url, 80)}: {safe(lost[0].error, 80)}",
         RESTART,
     )

@@ -85,6 +85,7 @@ class Observation(answers.MonitorObservation):
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Prometheus of this host, by its process."""
     return [
         instance("prometheus", process, url=local_url(process, PORT))
         for process in table
@@ -98,6 +99,7 @@ def observe(
     table: Sequence[Process],
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Observation:
+    """Ask for the metrics and the targets."""
     url = answers.url_of(target, PORT)
 
     def page(path: str) -> Answer:
@@ -120,6 +122,7 @@ def judge(
     clock: Clock,
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
     components = answers.halted(observation.main)
     metrics = observation.metrics
     if observation.failure or metrics is None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from twiceshy.kit import units
 from twiceshy.kit.http import HttpError
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -68,6 +69,7 @@ class Observation(answers.MonitorObservation):
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every classic Sensu client and API of this host, by its process."""
     targets = []
     for process in table:
         # Ruby programs: argv[0] is the interpreter.
@@ -84,6 +86,7 @@ def observe(
     table: Sequence[Process],
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Observation:
+    """Ask the client for a pong or the API for its links, and for the result of --pulse."""
     url = answers.url_of(target, API_PORT)
 
     def asking_client(empty: Observation) -> Observation:
@@ -129,6 +132,7 @@ def judge(
     clock: Clock,
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
     kind = observation.kind
     restart = f"journalctl -u {kind} -n 50; tail /var/log/sensu/{kind}.log"
     components = answers.halted(observation.main)
@@ -168,4 +172,5 @@ def _work(link: Link, restart: str) -> Component:
         return critical("intake", "stands still: no server takes results out of the queue", restart)
     if link.queued > MOST_MESSAGES:
         return critical("intake", f"falls behind: {link.queued} results are queued", restart)
-    return ok("intake", f"has {link.consumers} consumers and {link.queued} results queued")
+    consumers, queued = units.count(link.consumers, "consumer"), units.count(link.queued, "result")
+    return ok("intake", f"has {consumers} and {queued} queued")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from twiceshy.kit import http
+from twiceshy.kit import http, units
 from twiceshy.kit.http import Answer, HttpError
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import (
@@ -57,6 +57,7 @@ class Observation(answers.MonitorObservation):
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Sensu Go backend and agent of this host, by its process."""
     return [
         instance(
             process.program,
@@ -74,6 +75,7 @@ def observe(
     table: Sequence[Process],
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Observation:
+    """Ask for the health, and for the event of --pulse."""
     is_backend = target.kind == "sensu-backend"
     url = answers.url_of(target, BACKEND_PORT if is_backend else AGENT_PORT)
 
@@ -123,6 +125,7 @@ def judge(
     clock: Clock,
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
     restart = f"journalctl -u {observation.kind} -n 50"
     components = answers.halted(observation.main)
     started = answers.process_age(observation, clock)
@@ -176,13 +179,13 @@ def _stores(health: Mapping[str, Any], restart: str) -> list[Component]:
         why = safe(str((ill[0].get("Err") or "no reason given") if ill else alarms[0]), 120)
         names = ", ".join(safe(str(member.get("Name", "?")), 30) for member in ill[:3])
         what = (
-            f"is unhealthy, {len(ill)} of {len(members)} etcd members ({names}): "
+            f"is unhealthy, {len(ill)} of {units.count(len(members), 'etcd member')} ({names}): "
             if ill
             else "has an etcd alarm: "
         )
         components.append(critical("store", what + why, f"sensuctl cluster health; {restart}"))
     else:
-        components.append(ok("store", f"is healthy ({len(members)} etcd members)"))
+        components.append(ok("store", f"is healthy ({units.count(len(members), 'etcd member')})"))
     databases = health.get("PostgresHealth") or []
     for database in databases:
         name = safe(str(database.get("Name", "postgres")), 40)

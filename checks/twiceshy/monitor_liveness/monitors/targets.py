@@ -34,6 +34,23 @@ KNOWN: Mapping[str, str] = {
     "daemon": "daemon",
 }
 
+# What stands in the command name or the first two words of a command line if a module's monitor
+# may be running: on most hosts most modules need not be imported.
+MARKS: Mapping[str, tuple[str, ...]] = {
+    "nagios": ("nagios", "naemon"),
+    "icinga2": ("icinga2",),
+    "prometheus": ("prometheus",),
+    "alertmanager": ("alertmanager",),
+    "monit": ("monit",),
+    "collectd": ("collectd",),
+    "zabbix": ("zabbix_",),
+    "sensu_go": ("sensu-",),
+    "sensu_classic": ("sensu-",),
+    "telegraf": ("telegraf",),
+    "newrelic": ("newrelic-infra",),
+    "checkmk": ("cmk-agent-ctl",),
+}
+
 
 @dataclass(frozen=True)
 class Target:
@@ -86,8 +103,9 @@ def module_of(kind: str) -> Any:
 def found(processes: Sequence[Process]) -> list[Target]:
     """Every monitor that runs on this host, in the order of KNOWN, by its processes."""
     targets: list[Target] = []
-    for module in dict.fromkeys(KNOWN.values()):
-        if module != "daemon":
+    words = " ".join(word for each in processes for word in (each.name, *each.argv[:2]))
+    for module, marks in MARKS.items():
+        if any(mark in words for mark in marks):
             targets += importlib.import_module(
                 f"twiceshy.monitor_liveness.monitors.{module}"
             ).found(processes)

@@ -32,6 +32,7 @@ class Observation(answers.MonitorObservation):
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Telegraf of this host, by its process."""
     return [instance("telegraf", process) for process in table if process.program == "telegraf"]
 
 
@@ -41,6 +42,8 @@ def observe(
     table: Sequence[Process],
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Observation:
+    """Ask the health output."""
+
     def asking(empty: Observation) -> Observation:
         answer = answers.ask(empty.url, settings)
         return answers.answered_by(empty, answer, status=answer.status, body=answer.text)
@@ -58,6 +61,7 @@ def judge(
     clock: Clock,
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
     components = answers.halted(observation.main)
     failure = observation.failure
     if isinstance(failure, http.Refused) and observation.is_guessed:

@@ -74,6 +74,7 @@ SERVERS = ("zabbix_server", "zabbix_proxy")
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Zabbix agent, server and proxy of this host, by its process."""
     pids = {p.pid for p in table if p.name.startswith("zabbix_")}
     targets = []
     for process in table:
@@ -112,6 +113,7 @@ def observe(
     table: Sequence[Process],
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Observation:
+    """Ask once, in Zabbix' own protocol."""
     is_agent = target.kind == "zabbix-agent"
     default = AGENT_PORT if is_agent else SERVER_PORT
     port = target.port or (_port(str(target.config), default) if target.config else default)
@@ -133,6 +135,7 @@ def judge(
     clock: Clock,
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
     components = answers.halted(observation.main)
     restart = f"journalctl -u '{observation.kind}*' -n 50"
     started = answers.process_age(observation, clock)
