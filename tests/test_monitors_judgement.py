@@ -397,6 +397,13 @@ def test_icinga(observation: icinga2.Observation, state: State, words: str) -> N
     assert worst(icinga2.judge(observation, SETTINGS, CLOCK)) == (state, words)
 
 
+def test_an_icinga_that_reloads_between_two_questions_is_observed_again() -> None:
+    for failure, is_fleeting in ((http.Refused("no"), True), (http.TimedOut("no"), False)):
+        reloading = replace(ICINGA, services=None, services_failure=failure)
+        component = icinga2.judge(reloading, SETTINGS, CLOCK).components[-1]
+        assert (component.state, component.is_fleeting) == (CRITICAL, is_fleeting)
+
+
 def icinga_family(*pids_and_parents: tuple[int, int]) -> list[Process]:
     return [
         process(pid, "/x/icinga2", "daemon", parent=parent, started=NOW - 9000 + pid)

@@ -649,6 +649,8 @@ def _without_work(
             "executor",
             f"cannot be judged, the API does not list the {observation.what}: {failure}",
             RESTART,
+            # A reload between two questions: the next worker does not listen yet.
+            is_fleeting=isinstance(failure, (http.Refused, http.Closed)),
         )
     if observation.services:
         return None
