@@ -222,7 +222,7 @@ def options() -> argparse.ArgumentParser:
     _add_login(made.add_argument_group("login"))
     _add_work(made.add_argument_group("work"))
     _add_daemon(made.add_argument_group("any daemon (--monitor daemon)"))
-    _add_outward(made.add_argument_group("planned work, and telling others"))
+    _add_outward(made.add_argument_group("planned work, and signals outwards"))
     opt.add_missing(made)
     opt.add_learning(made)
     opt.add_state_dir(made)

@@ -148,16 +148,18 @@ def companions(says: bytes, number: int) -> Iterator[list[int]]:
                 connection.sendall(says)
 
     with contextlib.ExitStack() as stack:
-        doors = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        for door in doors:
-            threading.Thread(target=serve, args=(door,), daemon=True).start()
-        yield [door.getsockname()[1] for door in doors]
+        listening = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)
+        ]
+        for each in listening:
+            threading.Thread(target=serve, args=(each,), daemon=True).start()
+        yield [each.getsockname()[1] for each in listening]
 
 
-def test_all_doors_of_a_daemon_are_knocked_at_together() -> None:
+def test_all_sockets_of_a_daemon_are_asked_together() -> None:
     with companions(b"PONG", 3) as ports:
-        doors = [word for port in ports for word in ("--answers", f"tcp://127.0.0.1:{port}")]
-        assert run(*doors, "--send", "PING", "--expect", "PONG").exitcode == 0
+        sockets = [word for port in ports for word in ("--answers", f"tcp://127.0.0.1:{port}")]
+        assert run(*sockets, "--send", "PING", "--expect", "PONG").exitcode == 0
 
 
 def test_all_monitors_of_a_host_are_asked_together(tmp_path: Path) -> None:
@@ -517,8 +519,8 @@ def test_a_dead_monitor_does_not_hide_behind_a_state_directory_of_ours() -> None
 def test_a_restart_loop_that_never_gets_past_its_grace_is_critical() -> None:
     note: dict[str, object] = {}
     states = []
-    for look in range(9):
-        component, note = judgement.restart_loop(note, 20.0, 120.0, Clock(NOW + 60 * look))
+    for number in range(9):
+        component, note = judgement.restart_loop(note, 20.0, 120.0, Clock(NOW + 60 * number))
         states.append(component.state if component else None)
     assert states[:7] == [None] * 7
     assert states[7] is CRITICAL
@@ -527,10 +529,10 @@ def test_a_restart_loop_that_never_gets_past_its_grace_is_critical() -> None:
 
 def test_hourly_reloads_are_no_restart_loop() -> None:
     note: dict[str, object] = {}
-    for look in range(50):
-        young = look % 10 == 0
+    for number in range(50):
+        young = number % 10 == 0
         component, note = judgement.restart_loop(
-            note, 20.0 if young else 600.0, 120.0, Clock(NOW + 360 * look)
+            note, 20.0 if young else 600.0, 120.0, Clock(NOW + 360 * number)
         )
         assert component is None
 

@@ -56,7 +56,7 @@ def test_time_asleep_does_not_age_anything() -> None:
     assert clock.age(NOW - 29_000) == 200
     assert clock.age(NOW - 50) == 50
     assert clock.age(NOW + 10) == -10
-    assert clock.age(NOW - 200) == 100  # slept between then and the look, at most
+    assert clock.age(NOW - 200) == 100  # slept between then and now, at most
 
 
 def test_two_instances_of_a_kind_are_told_apart() -> None:
@@ -278,17 +278,17 @@ def test_without_rights_the_children_of_the_workers_tell_whether_anything_is_exe
         status_failure=nagios.StatusFailure(nagios.StatusFault.DENIED, "no"),
     )  # fmt: skip
 
-    def look(faults: int, at: float, before: Health | None) -> Health:
+    def run(faults: int, at: float, before: Health | None) -> Health:
         workers = tuple(replace(p, reaped_faults=faults) for p in denied.worker_processes)
         history = before.facts if before else NO_HISTORY
         observation = replace(denied, worker_processes=workers)
         return nagios.judge(observation, CAUTIOUS, Clock(at), history)
 
-    first = look(5, NOW, None)
+    first = run(5, NOW, None)
     assert worst(first)[0] is UNKNOWN
-    second = look(6, NOW + 60, first)
+    second = run(6, NOW + 60, first)
     assert "executor has executed something within 1s" in [c.sentence for c in second.components]
-    third = look(6, NOW + 900, second)
+    third = run(6, NOW + 900, second)
     assert worst(third) == (
         CRITICAL,
         "executor has executed nothing for 14m (limit 11m): no child process of its workers has "
@@ -296,8 +296,8 @@ def test_without_rights_the_children_of_the_workers_tell_whether_anything_is_exe
     )
 
 
-def test_a_reload_does_not_make_a_look_without_rights_learn_anew() -> None:
-    def look(pid: int, faults: int, at: float, before: Health | None) -> Health:
+def test_a_reload_does_not_make_a_run_without_rights_learn_anew() -> None:
+    def run(pid: int, faults: int, at: float, before: Health | None) -> Health:
         spawner = replace(process(pid, "icinga2"), reaped_faults=faults)
         observation = replace(
             ICINGA, app=None, has_login=False, failure=http.Rejected(), spawner=spawner
@@ -305,14 +305,14 @@ def test_a_reload_does_not_make_a_look_without_rights_learn_anew() -> None:
         history = before.facts if before else NO_HISTORY
         return icinga2.judge(observation, CAUTIOUS, Clock(at), history)
 
-    working = look(3, 6, NOW + 60, look(3, 5, NOW, None))
-    reloaded = look(4, 0, NOW + 80, working)
+    working = run(3, 6, NOW + 60, run(3, 5, NOW, None))
+    reloaded = run(4, 0, NOW + 80, working)
     assert worst(reloaded)[0] is OK
     assert reloaded.components[-1].sentence == "executor was renewed 0s ago, and worked before"
-    again = look(5, 0, NOW + 100, look(4, 0, NOW + 90, reloaded))
+    again = run(5, 0, NOW + 100, run(4, 0, NOW + 90, reloaded))
     assert again.components[-1].sentence == "executor was renewed 0s ago, and worked before"
     # What stands still since its renewal is dead all the same.
-    assert worst(look(5, 0, NOW + 900, again))[0] is CRITICAL
+    assert worst(run(5, 0, NOW + 900, again))[0] is CRITICAL
 
 
 # Icinga 2
@@ -647,32 +647,32 @@ def test_a_disk_wait_is_a_warning_and_then_critical() -> None:
     observation = daemon.Observation("d", DaemonSettings(), processes=(process(5, "d", state="D"),))
     states: list[State] = []
     facts: dict[str, Any] = {}
-    for look in range(4):
-        health = daemon.judge(observation, SETTINGS, Clock(NOW + 20 * look), facts)
+    for number in range(4):
+        health = daemon.judge(observation, SETTINGS, Clock(NOW + 20 * number), facts)
         facts = dict(health.facts)
         states.append(worst(health)[0])
     assert states == [OK, WARNING, CRITICAL, CRITICAL]
 
 
 def test_jobs_that_stand_still_for_half_an_hour_are_critical_and_a_restart_is_no_work() -> None:
-    def look(number: float, at: float, before: Health | None) -> Health:
+    def run(number: float, at: float, before: Health | None) -> Health:
         observation = daemon.Observation(
             "d", DaemonSettings(), progress=(daemon.Progress("json:x", number=number),)
         )
         history = before.facts if before else NO_HISTORY
         return daemon.judge(observation, CAUTIOUS, Clock(NOW + at), history)
 
-    first = look(5, 0, None)
-    second = look(6, 60, first)
-    third = look(6, 1800, second)
-    restarted = look(0, 1830, third)
+    first = run(5, 0, None)
+    second = run(6, 60, first)
+    third = run(6, 1800, second)
+    restarted = run(0, 1830, third)
     assert [worst(s)[0] for s in (first, second, third, restarted)] == [UNKNOWN, OK, OK, OK]
-    standing = look(0, 1900, restarted)
+    standing = run(0, 1900, restarted)
     assert worst(standing) == (
         CRITICAL,
         "work has stood still: json:x at 0 for 30m40s (limit 30m)",
     )
-    assert worst(look(1, 1960, standing))[0] is OK
+    assert worst(run(1, 1960, standing))[0] is OK
 
 
 def test_a_unit_whose_watchdog_is_not_fed_is_critical() -> None:

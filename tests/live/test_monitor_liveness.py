@@ -96,23 +96,23 @@ def icinga() -> Iterator[Icinga]:
         yield side
 
 
-def in_time(look: Callable[[], tuple[int, str]], wanted: int, seconds: float) -> str:
+def in_time(observe: Callable[[], tuple[int, str]], wanted: int, seconds: float) -> str:
     """The output of the first run with the wanted status; AssertionError if none in time."""
     ends = time.monotonic() + seconds
     while True:
-        status, output = look()
+        status, output = observe()
         if status == wanted:
             return output
         assert time.monotonic() < ends, output
 
 
-def silent(look: Callable[[], tuple[int, str]]) -> str:
+def silent(observe: Callable[[], tuple[int, str]]) -> str:
     """The output of a run against a main loop that does not answer: CRITICAL, and within 5 s.
 
     Three of them are spent waiting; the rest is for the start of the check on a loaded machine.
     """
     began = time.monotonic()
-    status, output = look()
+    status, output = observe()
     seconds = time.monotonic() - began
     assert status == 2, output
     assert "main loop does not answer" in output, output
@@ -252,12 +252,12 @@ def test_disabled_checks_and_notifications_of_nagios_are_told_apart(nagios: Nagi
 def test_a_canary_goes_in_by_the_fifo_and_comes_back_until_nagios_hangs(
     nagios: Nagios, tmp_path: Path
 ) -> None:
-    def look() -> tuple[int, str]:
+    def observe() -> tuple[int, str]:
         return nagios.check("--canary", "here;canary", state=tmp_path / "s")
 
-    assert "canary under way" in look()[1]
-    until(lambda: "returned the last canary" in look()[1], 15)
-    status, output = look()
+    assert "canary under way" in observe()[1]
+    until(lambda: "returned the last canary" in observe()[1], 15)
+    status, output = observe()
     assert status == 0, output
 
 
@@ -270,7 +270,7 @@ def test_a_user_without_rights_is_told_so_and_still_sees_stopped_workers(
     shutil.copytree(SCRIPT.parent, readable)
     interpreter = nobody_python()
 
-    def look() -> tuple[int, str]:
+    def observe() -> tuple[int, str]:
         done = subprocess.run(
             ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", interpreter,
              readable / SCRIPT.name, "--monitor", "nagios", "--config", doomed_nagios.config,
@@ -282,14 +282,14 @@ def test_a_user_without_rights_is_told_so_and_still_sees_stopped_workers(
 
     (doomed_nagios.place / "nobody").mkdir(mode=0o700)
     shutil.chown(doomed_nagios.place / "nobody", 65534, 65534)
-    status, output = look()
+    status, output = observe()
     assert status == 3, output
     assert "main loop cannot be asked: not allowed to connect" in output
     assert "state file cannot be read: not allowed to read" in output
     time.sleep(2 * doomed_nagios.interval)
-    assert "executor has executed something within" in look()[1]
+    assert "executor has executed something within" in observe()[1]
     with doomed_nagios.stopped(doomed_nagios.workers):
-        status, output = look()
+        status, output = observe()
         assert status == 2
         assert "workers are stopped (state T), 2 of 2" in output.splitlines()[0]
 
@@ -483,14 +483,14 @@ def test_a_stopped_monit_is_critical_within_5_s(tmp_path: Path) -> None:
         (tmp_path / "password").write_text("seen")
         login = ("--user", "watch", "--password-file", str(tmp_path / "password"))
 
-        def look(*more: str) -> tuple[int, str]:
+        def observe(*more: str) -> tuple[int, str]:
             return check("--monitor", "monit", "--url", side.url, "--startup-grace", "0s", *more)
 
-        output = in_time(lambda: look(*login), 0, 10)
+        output = in_time(lambda: observe(*login), 0, 10)
         assert "executor checked a service" in output
-        assert look()[0] == 3
+        assert observe()[0] == 3
         with side.stopped([side.pid]):
-            silent(lambda: look(*login))
+            silent(lambda: observe(*login))
 
 
 def test_a_monit_at_a_unix_socket_is_found_and_a_stopped_one_is_critical_within_5_s(
@@ -505,29 +505,29 @@ def test_a_monit_at_a_unix_socket_is_found_and_a_stopped_one_is_critical_within_
         by_hand = ("--socket", str(side.socket), "--user", "watch", "--password-file", password)
         for how in (by_file, by_hand):
 
-            def look(*how: object) -> tuple[int, str]:
+            def observe(*how: object) -> tuple[int, str]:
                 return check("--monitor", "monit", *map(str, how), "--startup-grace", "0s")
 
-            output = in_time(partial(look, *how), 0, 10)
+            output = in_time(partial(observe, *how), 0, 10)
             assert "executor checked a service" in output
             with side.stopped([side.pid]):
-                assert str(side.socket) in silent(partial(look, *how))
+                assert str(side.socket) in silent(partial(observe, *how))
 
 
 def test_a_stopped_collectd_is_critical_within_5_s() -> None:
     present("collectd")
     with directory() as place, living(Collectd(place)) as side:
 
-        def look() -> tuple[int, str]:
+        def observe() -> tuple[int, str]:
             config = f"{place}/collectd.conf"
             return check("--monitor", "collectd", "--config", config, "--startup-grace", "0s")
 
-        output = in_time(look, 0, 10)
+        output = in_time(observe, 0, 10)
         assert "executor brought its newest value" in output
         with side.stopped([side.pid]):
-            silent(look)
+            silent(observe)
         side.end()
-        status, output = look()
+        status, output = observe()
         assert (status, "nobody listens" in output) == (2, True)
 
 
@@ -536,13 +536,13 @@ def test_a_stopped_zabbix_agent_is_critical_within_5_s() -> None:
     with directory() as place, living(ZabbixAgent(place)) as side:
         assert isinstance(side, ZabbixAgent)
 
-        def look() -> tuple[int, str]:
+        def observe() -> tuple[int, str]:
             return check("--monitor", "zabbix-agent", "-H", "127.0.0.1", "-p", str(side.port))
 
-        output = in_time(look, 0, 10)
+        output = in_time(observe, 0, 10)
         assert "main loop answers agent.ping" in output
         with side.stopped([side.pid]):
-            silent(look)
+            silent(observe)
 
 
 def test_two_that_are_stopped_are_critical_within_5_s_without_arguments(tmp_path: Path) -> None:
@@ -552,13 +552,13 @@ def test_two_that_are_stopped_are_critical_within_5_s_without_arguments(tmp_path
             (place / name).mkdir()
         with living(Collectd(place / "c")) as one, living(ZabbixAgent(place / "z")) as other:
 
-            def look() -> tuple[int, str]:
+            def observe() -> tuple[int, str]:
                 which = ("--include", "collectd*", "--include", "zabbix-agent*")
                 return check(*which, "--startup-grace", "0s", state=tmp_path / "s")
 
-            in_time(look, 0, 10)
+            in_time(observe, 0, 10)
             with one.stopped([one.pid]), other.stopped([other.pid]):
-                assert silent(look).count("main loop does not answer") == 2
+                assert silent(observe).count("main loop does not answer") == 2
 
 
 def test_without_arguments_a_monitor_that_was_running_and_is_gone_is_critical(

@@ -1,7 +1,8 @@
 """What check_monitor_liveness remembers between two runs.
 
 Four kinds of notes: when the machine slept, which monitors have been seen running, and per monitor
-the facts of its last Health and its recent starts.
+the facts of its last Health and its recent starts. The keys in the notes are those of the first
+release, whose histories are still read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a run is told: findings, summary and measures. Pure."""
+"""How a run is reported: findings, summary and measures. Pure."""
 
 from __future__ import annotations
 

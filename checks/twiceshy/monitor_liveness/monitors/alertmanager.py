@@ -149,6 +149,6 @@ def _watchdog(
         return critical(
             "intake",
             f"lacks the always-firing alert {name}{ended}: no alert of Prometheus arrives",
-            "look at prometheus: its rules, and its alertmanagers at /api/v1/alertmanagers",
+            "check the rules of Prometheus, and its alertmanagers at /api/v1/alertmanagers",
         )
     return ok("intake", f"has no alert {name}: nothing proves that alerts arrive")

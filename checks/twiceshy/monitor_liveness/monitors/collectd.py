@@ -144,7 +144,7 @@ def observe(
             with deadline.doing(f"looking through {config.data_dir}"):
                 newest = newest_file(config.data_dir)
         except OSError as error:
-            why = f"cannot look into {config.data_dir}: {error.strerror}"
+            why = f"cannot list {config.data_dir}: {error.strerror}"
             return replace(observation, failure=http.NotAllowed(why))
         return replace(observation, newest=newest, source="file")
     return observation

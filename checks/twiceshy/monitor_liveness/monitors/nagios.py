@@ -3,11 +3,10 @@
 What goes stale when (measured with 4.4.6): with the main loop stopped, the query handler at once
 and status.dat after its interval; with the workers stopped, nothing but the `last_check` of
 actively checked services: the status file is rewritten, the handler answers and passive results
-come in as if all were well. Passive results set check_type to 1, so they cannot pass for work.
+come in as if all were well.
 
-`last_update` in every block is the time of writing, not of checking. A clean stop deletes
-status.dat; kill -9 leaves it. On a full disk Nagios writes an empty file and renames it over the
-good one, every other time.
+A clean stop deletes status.dat; kill -9 leaves it. On a full disk Nagios writes an empty file and
+renames it over the good one, every other time.
 """
 
 from __future__ import annotations
@@ -184,7 +183,7 @@ def observe(
     table: Sequence[Process],
     history: Mapping[str, Any] = NO_HISTORY,
 ) -> Observation:
-    """Ask the query handler once, read status.dat once, look at FIFO, disk and processes."""
+    """Ask the query handler once, read status.dat once, examine FIFO, disk and processes."""
     path = config_of(target, CONFIGS)
     if not path:
         raise CheckError(f"no configuration of {target.kind} found; give --config FILE")

@@ -21,7 +21,7 @@ CHUNK = 1024 * 1024
 
 @dataclass(frozen=True)
 class Config:
-    """What of nagios.cfg tells where to look and what to expect; seconds."""
+    """What in nagios.cfg tells where things are and what to expect; seconds."""
 
     status_file: str
     command_file: str
