@@ -135,7 +135,7 @@ class Run:
         self.began = time.monotonic()
 
     def report(self) -> Report:
-        """Observe, judge, remember, tell; and say outwards when all is well."""
+        """Observe, judge, remember, report; and signal outwards when all is well."""
         maintenance = observation.maintenance(self.settings.maintenance, self.at.wall)
         running = self.table()
         targets = observation.targets_of(self.settings, running)

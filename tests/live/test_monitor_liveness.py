@@ -502,8 +502,8 @@ def test_a_monit_at_a_unix_socket_is_found_and_a_stopped_one_is_critical_within_
         password = tmp_path / "password"
         password.write_text("seen")
         by_file = ("--config", f"{place}/monitrc")
-        by_hand = ("--socket", str(side.socket), "--user", "watch", "--password-file", password)
-        for how in (by_file, by_hand):
+        by_socket = ("--socket", str(side.socket), "--user", "watch", "--password-file", password)
+        for how in (by_file, by_socket):
 
             def observe(*how: object) -> tuple[int, str]:
                 return check("--monitor", "monit", *map(str, how), "--startup-grace", "0s")
