@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -23,13 +24,25 @@ from sides.monitors import process, talker, website
 from twiceshy.kit.check import Check
 from twiceshy.kit.plugin import CRITICAL, OK, WARNING, CheckError
 from twiceshy.kit.stamps import Stamp
+from twiceshy.monitor_liveness import judgement, observation, report
 from twiceshy.monitor_liveness import program as check
-from twiceshy.monitor_liveness.monitors import Clock, Organ, Seen, Target, contact, zabbix
+from twiceshy.monitor_liveness.components import Clock, Component, Health
+from twiceshy.monitor_liveness.judgement import Maintenance
+from twiceshy.monitor_liveness.monitors import zabbix
 from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors.targets import (
+    KNOWN,
+    MARKS,
+    Target,
+    found,
+    typed_there,
+)
+from twiceshy.monitor_liveness.settings import MaintenanceSettings, settings_of
 
 NOW = 1_795_255_200.0
 INIT = process(1, "/sbin/init")
 KEPT: list[socket.socket] = []
+DATA = Path(__file__).parent / "data" / "monitor_liveness"
 
 
 def contract_case(tmp_path: Path) -> Case:
@@ -51,7 +64,7 @@ def hanging_case(tmp_path: Path) -> Case:
 def run(
     *args: str, at: float = 0.0, table: Sequence[Process] = (INIT,), slept: float = 0.0
 ) -> Check:
-    """A look at a time `at` seconds after NOW (0: the real now)."""
+    """A run at a time `at` seconds after NOW (0: the real now)."""
     seams = {"now": lambda: Stamp("boot", 1000 + at, NOW + at)} if at else {}
     made = check.plan(
         check.options().parse_args(list(args)),
@@ -86,7 +99,7 @@ def test_a_healthy_daemon_in_one_line() -> None:
         ((500, "ok"), 2, "HTTP 500"),
         ((200, "hang"), 2, "does not answer within"),
         ((200, "drip"), 2, "does not answer within"),
-        ((401, ""), 3, "does not take this login"),
+        ((401, ""), 3, "rejects this login"),
         ((403, ""), 3, "does not allow it"),
     ],
     ids=["a maintenance page", "an error", "hangs", "a byte at a time", "login", "forbidden"],
@@ -135,16 +148,18 @@ def companions(says: bytes, number: int) -> Iterator[list[int]]:
                 connection.sendall(says)
 
     with contextlib.ExitStack() as stack:
-        doors = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        for door in doors:
-            threading.Thread(target=serve, args=(door,), daemon=True).start()
-        yield [door.getsockname()[1] for door in doors]
+        listening = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)
+        ]
+        for each in listening:
+            threading.Thread(target=serve, args=(each,), daemon=True).start()
+        yield [each.getsockname()[1] for each in listening]
 
 
-def test_all_doors_of_a_daemon_are_knocked_at_together() -> None:
+def test_all_sockets_of_a_daemon_are_asked_together() -> None:
     with companions(b"PONG", 3) as ports:
-        doors = [word for port in ports for word in ("--answers", f"tcp://127.0.0.1:{port}")]
-        assert run(*doors, "--send", "PING", "--expect", "PONG").exitcode == 0
+        sockets = [word for port in ports for word in ("--answers", f"tcp://127.0.0.1:{port}")]
+        assert run(*sockets, "--send", "PING", "--expect", "PONG").exitcode == 0
 
 
 def test_all_monitors_of_a_host_are_asked_together(tmp_path: Path) -> None:
@@ -161,14 +176,16 @@ def test_all_monitors_of_a_host_are_asked_together(tmp_path: Path) -> None:
 
 
 def test_what_to_type_next_says_on_which_host_when_it_is_another_one() -> None:
-    hung = Organ("executor", CRITICAL, "hangs", "systemctl status icinga2")
+    hung = Component("executor", CRITICAL, "hangs", "systemctl status icinga2")
     far = Target("icinga2", "icinga2", url="https://icinga.example.com:5665")
     near = Target("icinga2", "icinga2", host="127.0.0.1")
-    told = [contact.there(hung, contact.elsewhere(target)).next for target in (far, near)]
-    assert told == ["on icinga.example.com: systemctl status icinga2", "systemctl status icinga2"]
-    for enough in ("curl -s http://icinga.example.com/x", "timedatectl on both hosts", ""):
-        named = replace(hung, next=enough)
-        assert contact.there(named, "icinga.example.com") == named
+    typed = [typed_there(hung, target.remote_host).next for target in (far, near)]
+    assert typed == ["on icinga.example.com: systemctl status icinga2", "systemctl status icinga2"]
+    for enough in (
+        replace(hung, next="curl -s http://icinga.example.com/x", next_is_here=True),
+        replace(hung, next=""),
+    ):
+        assert typed_there(enough, "icinga.example.com") == enough
 
 
 def test_a_documented_sensu_backend_that_says_200_with_an_ill_member() -> None:
@@ -177,7 +194,7 @@ def test_a_documented_sensu_backend_that_says_200_with_an_ill_member() -> None:
         made = run("--monitor", "sensu-backend", "--url", site.url)
     assert said(made) == (
         2,
-        "sensu-backend: store is ill, 1 of 1 etcd members (a): dial tcp: refused",
+        "sensu-backend: store is unhealthy, 1 of 1 etcd member (a): dial tcp: refused",
     )
 
 
@@ -239,6 +256,143 @@ def test_a_documented_zabbix_agent_that_hangs_up_wants_this_host_in_its_server_l
     assert "is this host in its Server=?" in made.summary_str
 
 
+# Every monitor that is asked over HTTP, as its documentation says that it answers
+
+
+def in_seconds(offset: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + offset))
+
+
+Pages = dict[str, tuple[int, str]]
+
+
+def prometheus_pages() -> Pages:
+    target = {
+        "scrapePool": "self",
+        "scrapeUrl": "http://self",
+        "lastScrape": in_seconds(-3),
+        "scrapeInterval": "15s",
+        "scrapeTimeout": "10s",
+    }
+    return {
+        "/metrics": (200, f"prometheus_tsdb_head_max_time_seconds {time.time()}\n"),
+        "/api/v1/targets": (200, json.dumps({"data": {"activeTargets": [target]}})),
+    }
+
+
+def alertmanager_pages() -> Pages:
+    return {
+        "/api/v2/alerts": (200, json.dumps([{"endsAt": in_seconds(3600)}])),
+        "/metrics": (200, "alertmanager_cluster_members 1\n"),
+    }
+
+
+def monit_pages() -> Pages:
+    now = f"{time.time():.0f}"
+    return {
+        "/_status": (
+            200,
+            "<monit><server><uptime>900</uptime><poll>10</poll></server><service><name>x</name>"
+            f"<collected_sec>{now}</collected_sec><monitor>1</monitor></service></monit>",
+        )
+    }
+
+
+NEWRELIC = {
+    "/v1/status": (200, json.dumps({"checks": {"endpoints": [{"url": "x", "reachable": True}]}})),
+    "/v1/status/entity": (200, "{}"),
+}
+SENSU_API = {
+    "/info": (
+        200,
+        json.dumps(
+            {
+                "transport": {"connected": True, "results": {"consumers": 1, "messages": 0}},
+                "redis": {"connected": True},
+            }
+        ),
+    )
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "pages", "words"),
+    [
+        ("prometheus", prometheus_pages, "scheduler scrapes 1 target, newest sample"),
+        ("alertmanager", alertmanager_pages, "intake has the alert Watchdog, valid for another"),
+        ("monit", monit_pages, "executor checked a service"),
+        ("newrelic", lambda: NEWRELIC, "backend link is up to 1 endpoint"),
+        ("sensu-api", lambda: SENSU_API, "intake has 1 consumer and 0 results queued"),
+        ("sensu-agent", lambda: {"/healthz": (200, "ok")}, "backend link is connected"),
+        ("telegraf", lambda: {"/": (200, "healthy")}, "main loop answers in"),
+    ],
+    ids=["prometheus", "alertmanager", "monit", "newrelic", "sensu-api", "sensu-agent", "telegraf"],
+)
+def test_a_healthy_one_over_http(kind: str, pages: Callable[[], Pages], words: str) -> None:
+    with website(pages()) as site:
+        status, text = said(run("--monitor", kind, "--url", site.url))
+    assert (status, words in text) == (0, True), text
+
+
+def test_an_icinga_is_asked_for_its_status_its_services_and_its_executions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TWICESHY_PASSWORD", "seen")
+    captured = DATA / "icinga2-status-healthy-2.13.6.json"
+    now = time.time()
+    status = json.loads(captured.read_text())
+    for part in status["results"]:
+        if part["name"] == "IcingaApplication":
+            part["status"]["icingaapplication"]["app"]["program_start"] = now - 9000
+        if part["name"] == "CIB":
+            part["status"]["uptime"] = 9000
+    attrs = {
+        "enable_active_checks": True,
+        "check_interval": 60,
+        "check_command": "ping4",
+        "last_check": now - 20,
+        "next_check": now + 40,
+    }
+    services = {"results": [{"name": "db!load", "attrs": attrs}]}
+    pages = {
+        "/v1/status": (200, json.dumps(status)),
+        "/v1/objects/services": (200, json.dumps(services)),
+    }
+    with website(pages) as site:
+        made = run("--monitor", "icinga2", "--url", site.url, "--user", "watch")
+        del site.pages["/v1/objects/services"]
+        hidden = run("--monitor", "icinga2", "--url", site.url, "--user", "watch")
+        assert {login for _, login in site.asked} == {"Basic d2F0Y2g6c2Vlbg=="}
+    status_of, text = said(made)
+    assert (status_of, "executor last executed a plugin" in text) == (0, True), text
+    assert (said(hidden)[0], "permission objects/query/Service" in said(hidden)[1]) == (3, True)
+
+
+def test_every_module_finds_its_monitors_by_its_marks() -> None:
+    commands = {
+        "nagios": ["/usr/sbin/nagios4", "-d", "/etc/nagios4/nagios.cfg"],
+        "naemon": ["/usr/bin/naemon", "/etc/naemon/naemon.cfg"],
+        "icinga2": ["/usr/lib/icinga2", "daemon"],
+        "prometheus": ["/usr/bin/prometheus"],
+        "alertmanager": ["/usr/bin/prometheus-alertmanager"],
+        "monit": ["/usr/bin/monit"],
+        "collectd": ["collectd"],
+        "zabbix-agent": ["/usr/sbin/zabbix_agentd: collector"],
+        "zabbix-server": ["/usr/sbin/zabbix_proxy", "-c", "/nowhere"],
+        "sensu-backend": ["/usr/sbin/sensu-backend", "start"],
+        "sensu-agent": ["/usr/sbin/sensu-agent", "start"],
+        "sensu-client": ["/usr/bin/ruby", "/opt/sensu/bin/sensu-client"],
+        "sensu-api": ["/usr/bin/ruby", "/opt/sensu/bin/sensu-api"],
+        "telegraf": ["/usr/bin/telegraf"],
+        "newrelic": ["/usr/bin/newrelic-infra"],
+        "checkmk-agent": ["/usr/bin/cmk-agent-ctl", "daemon"],
+    }
+    for kind, argv in commands.items():
+        assert [target.kind for target in found([INIT, process(9, *argv)])] == [kind]
+    assert {*commands, "daemon"} == set(KNOWN)
+    assert {KNOWN[kind] for kind in commands} == set(MARKS)
+
+
 # Local checks cost nothing
 
 
@@ -276,7 +430,9 @@ def test_work_that_stands_still_is_said_after_half_an_hour_and_forgiven_when_it_
     for at, number in ((1, 10), (60, 11), (1500, 11), (1900, 11), (1960, 12)):
         done.write_text(f"{number}\n")
         story.append(said(run(*how, at=at))[0])
-    assert story == [3, 0, 0, 2, 0]
+    assert story == [0, 0, 0, 2, 0]
+    done.write_text("1\n")
+    assert said(run(*how, "--learning", "unknown", "--state-dir", str(tmp_path / "new")))[0] == 3
 
 
 def test_a_night_asleep_ages_nothing(tmp_path: Path) -> None:
@@ -347,7 +503,7 @@ def test_the_outbound_ping_goes_out_when_all_is_well_and_only_then(tmp_path: Pat
         site.pages["/ping"] = (500, "")
         status, text = said(run(*how))
     assert status == 1
-    assert "the outbound ping was not taken: it says HTTP 500" in text
+    assert "the outbound ping failed: it answers HTTP 500" in text
 
 
 def test_a_dead_monitor_does_not_hide_behind_a_state_directory_of_ours() -> None:
@@ -363,34 +519,35 @@ def test_a_dead_monitor_does_not_hide_behind_a_state_directory_of_ours() -> None
 def test_a_restart_loop_that_never_gets_past_its_grace_is_critical() -> None:
     note: dict[str, object] = {}
     states = []
-    for look in range(9):
-        organ, note = check.never_settled(note, 20.0, 120.0, Clock(NOW + 60 * look))
-        states.append(organ.state if organ else None)
+    for number in range(9):
+        component, note = judgement.restart_loop(note, 20.0, 120.0, Clock(NOW + 60 * number))
+        states.append(component.state if component else None)
     assert states[:7] == [None] * 7
     assert states[7] is CRITICAL
-    assert check.never_settled(note, 500.0, 120.0, Clock(NOW)) == (None, {})
+    assert judgement.restart_loop(note, 500.0, 120.0, Clock(NOW)) == (None, {})
 
 
 def test_hourly_reloads_are_no_restart_loop() -> None:
     note: dict[str, object] = {}
-    for look in range(50):
-        young = look % 10 == 0
-        organ, note = check.never_settled(
-            note, 20.0 if young else 600.0, 120.0, Clock(NOW + 360 * look)
+    for number in range(50):
+        young = number % 10 == 0
+        component, note = judgement.restart_loop(
+            note, 20.0 if young else 600.0, 120.0, Clock(NOW + 360 * number)
         )
-        assert organ is None
+        assert component is None
 
 
-def test_the_worst_organ_speaks_and_the_others_follow() -> None:
-    seen = Seen(
+def test_the_worst_component_speaks_and_the_others_follow() -> None:
+    health = Health(
         "nagios",
         (
-            Organ("main loop", OK, "answers"),
-            Organ("notifications", WARNING, "are disabled"),
-            Organ("executor", CRITICAL, "has stopped", "look there"),
+            Component("main loop", OK, "answers"),
+            Component("notifications", WARNING, "are disabled"),
+            Component("executor", CRITICAL, "has stopped", "look there"),
         ),
     )
-    found = check.finding(seen, CRITICAL, check.Maintenance("", None, 1))
+    maintenance = Maintenance("", None, 1)
+    found = report.finding(judgement.excused(health, CRITICAL, maintenance), maintenance)
     assert (found.state, found.text, found.more, found.next) == (
         CRITICAL,
         "nagios: executor has stopped",
@@ -399,11 +556,11 @@ def test_the_worst_organ_speaks_and_the_others_follow() -> None:
     )
 
 
-def test_a_hang_is_never_looked_at_twice() -> None:
-    hung = Organ("main loop", CRITICAL, "does not answer")
+def test_a_hang_is_never_observed_twice() -> None:
+    hung = Component("main loop", CRITICAL, "does not answer")
     reload = replace(hung, is_fleeting=True)
-    assert not check._is_fleeting(Seen("n", (hung, reload)))
-    assert check._is_fleeting(Seen("n", (reload, Organ("executor", OK, "works"))))
+    assert not judgement.is_fleeting(Health("n", (hung, reload)))
+    assert judgement.is_fleeting(Health("n", (reload, Component("executor", OK, "works"))))
 
 
 # Usage
@@ -413,15 +570,15 @@ def test_a_hang_is_never_looked_at_twice() -> None:
     ("args", "words"),
     [
         (["--url", "http://x"], "--url needs --monitor"),
-        (["--monitor", "monit", "--url", "monit.example.com"], "is no URL"),
-        (["--monitor", "monit", "--url", "http://[::1"], "is no URL"),
-        (["--monitor", "monit", "--url", "http://x:99999"], "is no URL"),
-        (["--monitor", "daemon"], "needs something to look at"),
+        (["--monitor", "monit", "--url", "monit.example.com"], "is not a URL"),
+        (["--monitor", "monit", "--url", "http://[::1"], "is not a URL"),
+        (["--monitor", "monit", "--url", "http://x:99999"], "is not a URL"),
+        (["--monitor", "daemon"], "needs something to check"),
         (["--monitor", "monit", "--pidfile", "/x"], "--pidfile is for --monitor daemon"),
         (["--monitor", "nagios", "--socket", "/x"], "--socket is for --monitor collectd and"),
-        (["--monitor", "monit", "--url", "localhost:2812"], "is no URL"),
+        (["--monitor", "monit", "--url", "localhost:2812"], "is not a URL"),
         (["--monitor", "monit", "--user", "x"], "--user needs its password"),
-        (["--advances", "sql:select"], "is no source"),
+        (["--advances", "sql:select"], "is not a source"),
     ],
 )
 def test_what_makes_no_sense_is_said(args: list[str], words: str) -> None:
@@ -449,12 +606,12 @@ def test_targets_of_two_nagioses_are_the_one_that_was_asked_for(tmp_path: Path) 
         (tmp_path / name).touch()
     table = [process(n, "nagios4", str(tmp_path / f"{c}.cfg")) for n, c in ((5, "a"), (6, "b"))]
     args = check.options().parse_args(["--monitor", "nagios", "--config", str(tmp_path / "b.cfg")])
-    targets = check.targets_of(args, table)
+    targets = observation.targets_of(settings_of(args), table)
     assert [(t.main.pid if t.main else 0) for t in targets] == [6]
     assert isinstance(targets[0], Target)
 
 
-def test_maintenance_that_cannot_be_looked_at_is_an_error(tmp_path: Path) -> None:
+def test_a_maintenance_file_that_cannot_be_examined_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CheckError, match="cannot look at --maintenance"):
-        check.maintenance(tmp_path / "file" / "x", 60, NOW)
+    with pytest.raises(CheckError, match="cannot examine --maintenance"):
+        observation.maintenance(MaintenanceSettings(tmp_path / "file" / "x", 60), NOW)

@@ -8,22 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from twiceshy.kit.http import HttpError, Malformed
 from twiceshy.kit.plugin import CheckError
 from twiceshy.monitor_liveness.monitors import (
-    asking,
+    answers,
     checkmk,
     collectd,
     daemon,
     icinga2,
+    metrics,
     monit,
-    nagios,
     newrelic,
     processes,
-    prometheus,
     sensu_classic,
     sensu_go,
     zabbix,
 )
+from twiceshy.monitor_liveness.monitors import nagios_files as nagios
 
 DATA = Path(__file__).parent / "data" / "monitor_liveness"
 STATUS = (DATA / "nagios-status-healthy-4.4.6.dat").read_bytes()
@@ -155,8 +156,8 @@ def test_only_services_that_this_node_executes_as_processes_count() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "<html>", "{}", '{"results": [{"name": 1}]}', "[]"])
-def test_what_is_not_icinga_is_strange(text: str) -> None:
-    with pytest.raises(asking.Trouble):
+def test_what_is_not_icinga_is_malformed(text: str) -> None:
+    with pytest.raises(Malformed):
         icinga2.parse_status(text)
 
 
@@ -168,11 +169,11 @@ def test_metrics_with_labels_escapes_timestamps_and_not_a_number() -> None:
         '# HELP a b\na 1\nb{x="1",y="a\\"b}"} 2.5 1700000000000\n'
         'c{q="0.5"} NaN\nc{q="1"} 3\nd +Inf\n???\n'
     )
-    metrics = prometheus.parse_metrics(text)
-    assert prometheus.first(metrics, "a") == 1
-    assert metrics["b"] == [({"x": "1", "y": 'a"b}'}, 2.5)]
-    assert prometheus.total(metrics, "c") == 3
-    assert prometheus.total(metrics, "d") is None
+    parsed = metrics.parse_metrics(text)
+    assert metrics.first(parsed, "a") == 1
+    assert parsed["b"] == [({"x": "1", "y": 'a"b}'}, 2.5)]
+    assert metrics.total(parsed, "c") == 3
+    assert metrics.total(parsed, "d") is None
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_metrics_with_labels_escapes_timestamps_and_not_a_number() -> None:
     ],
 )
 def test_times_as_go_writes_them(text: str, seconds: float) -> None:
-    assert prometheus.rfc3339(text) == pytest.approx(seconds)
+    assert metrics.rfc3339(text) == pytest.approx(seconds)
 
 
 # Monit, collectd, Zabbix
@@ -204,28 +205,28 @@ MONIT = """<?xml version="1.0" encoding="ISO-8859-1"?><monit><server>
 
 
 def test_monit_xml() -> None:
-    state = monit.parse_state(MONIT)
-    assert (state.uptime, state.poll) == (90, 10)
-    assert [(s.name, s.is_monitored, s.has_own_rhythm) for s in state.services] == [
+    status = monit.parse_status(MONIT)
+    assert (status.uptime, status.poll) == (90, 10)
+    assert [(s.name, s.is_monitored, s.has_own_rhythm) for s in status.services] == [
         ("höst", True, False),
         ("off", False, False),
         ("rare", True, True),
     ]
 
 
-def test_the_door_of_monit_is_read_from_its_control_file() -> None:
+def test_the_httpd_of_monit_is_read_from_its_control_file() -> None:
     text = (
         "set daemon 30\n# set httpd port 1\nset httpd port 2812 and\n use address 10.0.0.1\n"
         ' allow localhost\n allow admin:"monit"\ncheck process x\n'
     )
-    assert monit.parse_control_file(text) == monit.Door(
+    assert monit.parse_control_file(text) == monit.Httpd(
         2812, "10.0.0.1", user="admin", password="monit"
     )
     text = "set httpd unixsocket /run/monit.sock\n permission 0660 allow watch:seen\ncheck file x"
-    assert monit.parse_control_file(text) == monit.Door(
+    assert monit.parse_control_file(text) == monit.Httpd(
         socket="/run/monit.sock", user="watch", password="seen"
     )
-    assert monit.parse_control_file("set daemon 30\n") == monit.Door()
+    assert monit.parse_control_file("set daemon 30\n") == monit.Httpd()
 
 
 def test_collectd_values_and_configuration() -> None:
@@ -239,7 +240,7 @@ def test_collectd_values_and_configuration() -> None:
 def test_zabbix_packets_go_there_and_back() -> None:
     assert zabbix.parse_packet(zabbix.packet("agent.ping")) == "agent.ping"
     assert not zabbix.is_whole(zabbix.packet("agent.ping")[:-1])
-    with pytest.raises(asking.Trouble):
+    with pytest.raises(Malformed):
         zabbix.parse_packet(b"HTTP/1.1 400 Bad Request")
 
 
@@ -250,8 +251,8 @@ def test_documented_sensu_go_answers() -> None:
     text = '{"Alarms":null,"ClusterHealth":[{"Name":"a","Err":"","Healthy":true}],"Header":{}}'
     assert sensu_go.parse_health(text)["Alarms"] is None
     event = '{"check":{"executed":1700000000,"interval":30}}'
-    assert sensu_go.parse_event(event) == sensu_go.Executed(1700000000, 30)
-    with pytest.raises(asking.Trouble):
+    assert answers.parse_event(event) == answers.Executed(1700000000, 30)
+    with pytest.raises(Malformed):
         sensu_go.parse_health("<html>")
 
 
@@ -265,14 +266,14 @@ def test_documented_classic_sensu_answers() -> None:
 
 def test_documented_new_relic_answers() -> None:
     text = '{"checks":{"endpoints":[{"url":"https://x","reachable":false,"error":"timeout"}]}}'
-    assert newrelic.parse_status(text) == (newrelic.Endpoint("https://x", False, "timeout"),)
+    assert newrelic.parse_status(text) == (newrelic.Backend("https://x", False, "timeout"),)
 
 
 def test_documented_checkmk_output() -> None:
     text = "<<<check_mk>>>\nVersion: 2.2\n<<<apt:cached(1700000000,90):sep(0)>>>\n<<<df>>>\n"
-    said = checkmk.parse_agent(text)
-    assert said == checkmk.Said(("check_mk", "apt", "df"), (("apt", 1700000000.0, 90.0),))
-    with pytest.raises(asking.Trouble, match="TLS"):
+    sections = checkmk.parse_agent(text)
+    assert sections == checkmk.Sections(("check_mk", "apt", "df"), (("apt", 1700000000.0, 90.0),))
+    with pytest.raises(HttpError, match="TLS"):
         checkmk.parse_agent("16")
 
 
@@ -327,12 +328,3 @@ def test_options_of_a_command_line() -> None:
     assert processes.option_of(argv, "--port") == "5"
     assert processes.option_of(argv, "-x") == "7"
     assert processes.option_of(argv, "-z") == ""
-
-
-def test_certificates_that_do_not_hold_are_told_apart() -> None:
-    for error, words in (
-        ("certificate verify failed: certificate has expired", "expired"),
-        ("Hostname mismatch, certificate is not valid for 'x'", "another name"),
-        ("self-signed certificate in certificate chain", "CA unknown"),
-    ):
-        assert words in asking.tls_words(error, "https://x")

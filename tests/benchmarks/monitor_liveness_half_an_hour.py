@@ -3,9 +3,9 @@
 
     sudo tests/benchmarks/monitor_liveness_half_an_hour.py [MINUTES]
 
-Seven monitors run in a process namespace of their own. Every 20 s all are looked at without
+Seven monitors run in a process namespace of their own. Every 20 s all are checked without
 arguments, as on a host, and each by itself with its options and a grace of 10 s. Every third time
-one of them is reloaded, or restarted where it knows no reload, in the moment of the look. Whatever
+one of them is reloaded, or restarted where it knows no reload, at the moment of the run. Whatever
 is not OK is an alarm, its line is printed, and the exit status is 1.
 """
 
@@ -115,10 +115,10 @@ def main(minutes: float) -> int:
             "collectd": [partial(restart, collectd)],
             "zabbix-agent": [partial(restart, agent)],
         }
-        # The first looks learn; from then on there is nothing to say but OK.
+        # The first runs learn; from then on there is nothing to say but OK.
         for one in looks.values():
             until(lambda one=one: one()[0] == 0, 120, every=5)  # type: ignore[misc]
-        return told(*watched(looks, reloads, minutes * 60))
+        return report(*watched(looks, reloads, minutes * 60))
 
 
 def watched(
@@ -158,7 +158,7 @@ def watched(
     raise AssertionError
 
 
-def told(runs: Counter[str], reloaded: Counter[str], alarms: Counter[str]) -> int:
+def report(runs: Counter[str], reloaded: Counter[str], alarms: Counter[str]) -> int:
     print(f"{'monitor':18} {'runs':>5} {'reloads':>8} {'alarms':>7}")
     for name in runs:
         print(f"{name:18} {runs[name]:5} {reloaded[name]:8} {alarms[name]:7}")

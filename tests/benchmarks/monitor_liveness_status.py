@@ -37,12 +37,12 @@ def write_status(path: Path, services: int) -> None:
 def measured(path: Path) -> tuple[int, float, float]:
     """Services seen, seconds, and the process's largest size in MiB so far."""
     sys.path.insert(0, str(ROOT / "checks"))
-    from twiceshy.monitor_liveness.monitors import nagios
+    from twiceshy.monitor_liveness.monitors import nagios_files
 
-    config = nagios.Config(str(path), "", "")
+    config = nagios_files.Config(str(path), "", "")
     began = time.monotonic()
     with path.open("rb", buffering=0) as stream:
-        status = nagios.read_status(stream, time.time(), config, pulse="h5;s270")
+        status = nagios_files.read_status(stream, time.time(), config, pulse="h5;s270")
     seconds = time.monotonic() - began
     return (
         int(status.expected_per_minute),

@@ -495,16 +495,16 @@ class Monit(Web):
 
     def prepare(self) -> None:
         at = self.place
-        door = f"port {self.port} and use address 127.0.0.1"
+        httpd = f"port {self.port} and use address 127.0.0.1"
         if not self.has_port:
-            door = f"unixsocket {self.socket}"
+            httpd = f"unixsocket {self.socket}"
         (at / "monitrc").write_text(
             f"""set daemon 1
 set log {at}/monit.log
 set pidfile {at}/monit.pid
 set idfile {at}/monit.id
 set statefile {at}/monit.state
-set httpd {door} allow watch:seen
+set httpd {httpd} allow watch:seen
 check filesystem here with path /
 check file this with path {at}/monitrc
 """

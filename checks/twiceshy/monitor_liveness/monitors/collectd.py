@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from twiceshy.kit import deadline
+from twiceshy.kit import deadline, http
 from twiceshy.kit.plugin import CheckError
-from twiceshy.monitor_liveness.monitors import (
+from twiceshy.monitor_liveness.components import (
+    NO_HISTORY,
     Clock,
-    Seen,
-    Target,
-    Wishes,
-    age_measures,
+    Component,
+    Health,
     ago,
-    asking,
-    clock_organ,
-    dead,
-    fine,
-    processes,
-    unanswered,
-    unseen,
+    critical,
+    future,
+    is_young,
+    milliseconds,
+    ok,
+    unknown,
 )
-from twiceshy.monitor_liveness.monitors.contact import config_of, halted, instance, is_young
+from twiceshy.monitor_liveness.monitors import answers, processes, sockets
 from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors.targets import Target, config_of, instance
+from twiceshy.monitor_liveness.settings import MonitorSettings
 
 CONFIGS = ("/etc/collectd/collectd.conf", "/etc/collectd.conf", "/opt/collectd/etc/collectd.conf")
 SOCKET = "/var/run/collectd-unixsock"
@@ -41,7 +42,7 @@ MOST_FILES = 20000
 
 @dataclass(frozen=True)
 class Config:
-    """What of collectd.conf says where to look (collectd.conf(5)); seconds."""
+    """What in collectd.conf tells where values are (collectd.conf(5)); seconds."""
 
     interval: float = 10.0
     socket: str = ""
@@ -70,7 +71,7 @@ def parse_listval(text: str) -> list[float]:
     """The times in an answer to LISTVAL (collectd-unixsock(5)): `N Values found`, `TIME IDENT`."""
     status, _, values = text.partition("\n")
     if not re.match(r"-?\d+ ", status):
-        raise asking.Trouble("strange", "the answer is not collectd's")
+        raise http.Malformed("the answer is not collectd's")
     times = []
     for line in values.splitlines():
         try:
@@ -90,19 +91,16 @@ def has_all_values(received: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One collectd in one look; `newest` is None when nothing was found."""
+class Observation(answers.MonitorObservation):
+    """One collectd; `newest` is None when nothing was found in the `source`: value or file."""
 
-    name: str
-    config: Config
-    probe_seconds: float | None = None
-    trouble: tuple[str, str] = ("", "")
+    config: Config = Config()
     newest: float | None = None
     source: str = ""
-    main: Process | None = None
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every collectd of this host, by its process."""
     return [
         instance(
             "collectd",
@@ -115,7 +113,13 @@ def found(table: Sequence[Process]) -> list[Target]:
     ]
 
 
-def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
+def observe(
+    target: Target,
+    settings: MonitorSettings,
+    table: Sequence[Process],
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Observation:
+    """Ask the unixsock for the newest value, or look for the newest file."""
     path = config_of(target, CONFIGS)
     config = Config(socket=target.socket)
     if path and not target.socket:
@@ -124,25 +128,26 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
         except OSError as error:
             if target.main is None:
                 raise CheckError(f"cannot read {path}: {error.strerror}") from error
-    seen = Sight(target.name, config, main=target.main)
+    observation = Observation(target.name, main=target.main, config=config)
     if config.socket:
-        try:
-            answer = asking.converse(
-                config.socket, b"LISTVAL\n", has_all_values, wishes.probe_seconds
+
+        def asking(empty: Observation) -> Observation:
+            answer = sockets.converse(
+                config.socket, b"LISTVAL\n", has_all_values, settings.probe_seconds
             )
             newest = max(parse_listval(answer.text), default=None)
-        except asking.Trouble as trouble:
-            return replace(seen, trouble=trouble.told)
-        return replace(seen, probe_seconds=answer.seconds, newest=newest, source="value")
+            return answers.answered_by(empty, answer, newest=newest, source="value")
+
+        return answers.observed(observation, asking)
     if config.data_dir:
         try:
             with deadline.doing(f"looking through {config.data_dir}"):
                 newest = newest_file(config.data_dir)
         except OSError as error:
-            text = f"cannot look into {config.data_dir}: {error.strerror}"
-            return replace(seen, trouble=("denied", text))
-        return replace(seen, newest=newest, source="file")
-    return seen
+            why = f"cannot list {config.data_dir}: {error.strerror}"
+            return replace(observation, failure=http.NotAllowed(why))
+        return replace(observation, newest=newest, source="file")
+    return observation
 
 
 def newest_file(directory: str) -> float | None:
@@ -166,33 +171,39 @@ def newest_file(directory: str) -> float | None:
 RESTART = "journalctl -u collectd -n 50"
 
 
-def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs = halted(seen.main)
-    started = clock.age(seen.main.started) if seen.main else None
-    limit = wishes.silence or wishes.intervals * seen.config.interval + 10
-    if seen.trouble[0]:
-        organs.append(unanswered(*seen.trouble, next=RESTART))
-        return Seen(seen.name, tuple(organs), age_measures(seen.name, None, limit, None), started)
-    if seen.probe_seconds is not None:
-        organs.append(fine("main loop", f"answers in {seen.probe_seconds * 1000:.1f}ms"))
-    age = clock.age(seen.newest) if seen.newest is not None else None
-    if not seen.source:
-        organs.append(
-            unseen("executor", "cannot be judged: neither unixsock nor a DataDir is configured")
-        )
-    elif age is None or age > limit:
-        if is_young(started, wishes):
-            organs.append(fine("executor", "has no value yet; it has only just started"))
-        else:
-            silent = (
-                "brings no value" if age is None else f"brings no new {seen.source} for {ago(age)}"
-            )
-            organs.append(dead("executor", f"{silent} (limit {ago(limit)})", RESTART))
-    else:
-        future = clock_organ(f"its newest {seen.source}", age)
-        organs.append(
-            future or fine("executor", f"brought its newest {seen.source} {ago(max(0.0, age))} ago")
-        )
-    return Seen(
-        seen.name, tuple(organs), age_measures(seen.name, age, limit, seen.probe_seconds), started
+def judge(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
+    components = answers.halted(observation.main)
+    started = answers.process_age(observation, clock)
+    limit = settings.silence or settings.intervals * observation.config.interval + 10
+    if observation.failure:
+        components.append(answers.unanswered(observation.failure, RESTART))
+        return answers.health(observation, components, started=started, limit=limit)
+    if observation.seconds is not None:
+        components.append(ok("main loop", f"answers in {milliseconds(observation.seconds, 1)}"))
+    age = clock.age(observation.newest) if observation.newest is not None else None
+    components.append(
+        _executor(observation.source, age, limit, is_young(started, settings.startup_grace))
+    )
+    return answers.health(observation, components, started=started, age=age, limit=limit)
+
+
+def _executor(source: str, age: float | None, limit: float, young: bool) -> Component:
+    """Whether anything is read and written, by the age of the newest value or file."""
+    if not source:
+        return unknown("executor", "cannot be judged: neither unixsock nor a DataDir is configured")
+    if age is None or age > limit:
+        if young:
+            return ok("executor", "has no value yet; it has only just started")
+        silent = "has brought no value"
+        if age is not None:
+            silent = f"has brought no new {source} for {ago(age)}"
+        return critical("executor", f"{silent} (limit {ago(limit)})", RESTART)
+    return future(f"its newest {source}", age) or ok(
+        "executor", f"brought its newest {source} {ago(max(0.0, age))} ago"
     )

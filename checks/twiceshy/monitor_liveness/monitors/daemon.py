@@ -7,7 +7,6 @@ still.
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import re
@@ -19,49 +18,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twiceshy.kit import deadline, subprocesses, units
+from twiceshy.kit import deadline, http, subprocesses, units
+from twiceshy.kit.http import HttpError
 from twiceshy.kit.plugin import CheckError
 from twiceshy.kit.verdict import Measure, label, safe
-from twiceshy.monitor_liveness.monitors import (
+from twiceshy.monitor_liveness.components import (
+    NO_HISTORY,
     Clock,
-    Organ,
-    Seen,
-    Target,
-    Wishes,
+    Component,
+    Health,
     age_limit,
     ago,
-    asking,
-    clock_organ,
-    contact,
-    dead,
-    fine,
-    poor,
-    stopped_organ,
-    unanswered,
-    unseen,
+    critical,
+    future,
+    is_young,
+    milliseconds,
+    ok,
+    unknown,
+    warning,
 )
-from twiceshy.monitor_liveness.monitors.processes import Process
-from twiceshy.monitor_liveness.monitors.prometheus import parse_metrics
+from twiceshy.monitor_liveness.monitors import answers, parallel, sockets
+from twiceshy.monitor_liveness.monitors.processes import Process, stopped
+from twiceshy.monitor_liveness.monitors.targets import Target
+from twiceshy.monitor_liveness.settings import DaemonSettings, MonitorSettings
 
-# State D is a disk wait; so many looks and seconds of nothing else are a hang.
-STUCK_LOOKS, STUCK_SECONDS = 3, 30.0
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What an operator says about a daemon; everything is optional, but something must be said."""
-
-    pidfile: str = ""
-    process: str = ""
-    heartbeat: str = ""
-    heartbeat_within: float = 300.0
-    health_url: str = ""
-    answers: tuple[str, ...] = ()
-    send: str = ""
-    expect: str = ""
-    unit: str = ""
-    advances: tuple[str, ...] = ()
-    within: float = 1800.0
+# State D is a disk wait; so many runs and seconds of nothing else are a hang.
+STUCK_RUNS, STUCK_SECONDS = 3, 30.0
 
 
 # Parsers
@@ -80,6 +62,8 @@ def parse_heartbeat(text: str) -> float | None:
         zone = (stamp.group(2) or "").upper().replace("Z", "+00:00")
         if re.fullmatch(r"[+-]\d{4}", zone):
             zone = f"{zone[:3]}:{zone[3:]}"
+        import datetime  # most heartbeats are numbers
+
         try:
             return datetime.datetime.fromisoformat(text + zone).timestamp()
         except ValueError:
@@ -102,6 +86,8 @@ def json_number(text: str, path: str) -> float:
 
 def metric_number(text: str, wanted: str) -> float:
     """The sum of a metric in Prometheus text: `name` or `name{label="value",...}`."""
+    from twiceshy.monitor_liveness.monitors.metrics import parse_metrics
+
     name, _, rest = wanted.partition("{")
     labels = dict(re.findall(r'(\w+)="([^"]*)"', rest))
     values = [
@@ -127,19 +113,22 @@ def split_source(source: str) -> tuple[str, str, str]:
     kind, colon, rest = source.partition(":")
     if not colon or kind not in ("json", "prom", "file", "newest", "log", "run") or not rest:
         raise CheckError(
-            f"{safe(source, 60)!r} is no source; type json:PLACE#PATH, prom:PLACE#METRIC, "
+            f"{safe(source, 60)!r} is not a source; type json:PLACE#PATH, prom:PLACE#METRIC, "
             "file:PATH, newest:DIR, log:FILE or run:COMMAND"
         )
     place, _, part = rest.partition("#") if kind in ("json", "prom") else (rest, "", "")
     return kind, place, part
 
 
-# What is seen
+# What is observed
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A number that must rise, or the time of the last work where the source itself knows it."""
+    """A number that must rise, or the time of the last work where the source itself knows it.
+
+    `trouble` says why there is neither; `is_ours`: for want of a permission of ours.
+    """
 
     source: str
     number: float | None = None
@@ -149,11 +138,11 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Beat:
-    """A heartbeat file: time in its content, else None; its mtime; and a digest of the content."""
+class Heartbeat:
+    """A heartbeat file: the time in its content, else None; its mtime; and its content."""
 
     path: str
-    told: float | None = None
+    stamp: float | None = None
     modified: float = 0.0
     content: str = ""
     trouble: str = ""
@@ -163,80 +152,91 @@ class Beat:
 
 @dataclass(frozen=True)
 class Reply:
-    """One thing that must answer."""
+    """One endpoint that must answer: in how many seconds it did, or why not."""
 
     where: str
     seconds: float | None = None
-    trouble: tuple[str, str] = ("", "")
+    failure: HttpError | None = None
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One daemon in one look."""
+class Unit:
+    """A systemd unit by `systemctl show`; `trouble` says why there are no properties."""
 
     name: str
-    asked: Asked
+    properties: Mapping[str, str] | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One daemon. `processes` None: nobody asked for them; `monotonic`: when, for the watchdog."""
+
+    name: str
+    daemon: DaemonSettings
     processes: tuple[Process, ...] | None = None
     process_trouble: str = ""
-    beat: Beat | None = None
+    heartbeat: Heartbeat | None = None
     replies: tuple[Reply, ...] = ()
     progress: tuple[Progress, ...] = ()
-    unit: Mapping[str, str] | None = None
-    unit_trouble: str = ""
+    unit: Unit | None = None
     monotonic: float = 0.0
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """None: a daemon is named by the operator."""
     return []
 
 
-def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    asked: Asked = target.asked or Asked()
-    seen = Sight(target.name, asked, monotonic=time.clock_gettime(time.CLOCK_MONOTONIC))
-    if asked.pidfile or asked.process:
-        listed, trouble = _processes(asked, table)
-        seen = replace(seen, processes=listed, process_trouble=trouble)
-    if asked.heartbeat:
-        seen = replace(seen, beat=_beat(asked.heartbeat))
-    questions = [partial(_reply, where, asked, wishes) for where in asked.answers]
-    if asked.health_url:
-        questions.append(partial(_health, asked, wishes))
-    sources = [partial(_progress, source, wishes) for source in asked.advances]
-    replies, progress, (unit, trouble) = asking.at_once(
-        [
-            lambda: asking.at_once(questions),
-            lambda: asking.at_once(sources),
-            lambda: _unit(asked.unit),
-        ]
+def observe(
+    target: Target,
+    settings: MonitorSettings,
+    table: Sequence[Process],
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Observation:
+    """Ask all that the operator has named at the same time."""
+    daemon = target.daemon or DaemonSettings()
+    observation = Observation(
+        target.name, daemon, monotonic=time.clock_gettime(time.CLOCK_MONOTONIC)
     )
+    if daemon.pidfile or daemon.process:
+        listed, trouble = _processes(daemon, table)
+        observation = replace(observation, processes=listed, process_trouble=trouble)
+    if daemon.heartbeat:
+        observation = replace(observation, heartbeat=_heartbeat(daemon.heartbeat))
+    endpoints = [partial(_reply, where, daemon, settings) for where in daemon.answers]
+    if daemon.health_url:
+        endpoints.append(partial(_health_page, daemon, settings))
+    sources = [partial(_progress, source, settings) for source in daemon.advances]
+    unit = [partial(_unit, daemon.unit)] if daemon.unit else []
+    results = parallel.at_once([*endpoints, *sources, *unit])
     return replace(
-        seen,
-        replies=tuple(replies),
-        progress=tuple(progress),
-        unit=unit,
-        unit_trouble=trouble,
+        observation,
+        replies=tuple(results[: len(endpoints)]),
+        progress=tuple(results[len(endpoints) : len(endpoints) + len(sources)]),
+        unit=results[-1] if unit else None,
     )
 
 
-def _processes(asked: Asked, table: Sequence[Process]) -> tuple[tuple[Process, ...], str]:
-    if asked.pidfile:
+def _processes(daemon: DaemonSettings, table: Sequence[Process]) -> tuple[tuple[Process, ...], str]:
+    if daemon.pidfile:
         try:
-            pid = int(Path(asked.pidfile).read_text("utf-8", "replace").split()[0])
+            pid = int(Path(daemon.pidfile).read_text("utf-8", "replace").split()[0])
         except PermissionError:
-            raise CheckError(f"not allowed to read {asked.pidfile}") from None
+            raise CheckError(f"not allowed to read {daemon.pidfile}") from None
         except OSError as error:
-            return (), f"{asked.pidfile}: {error.strerror}"
+            return (), f"{daemon.pidfile}: {error.strerror}"
         except (ValueError, IndexError):
-            return (), f"{asked.pidfile} holds no pid"
+            return (), f"{daemon.pidfile} holds no pid"
         found = tuple(p for p in table if p.pid == pid)
         if not found:
-            return (), f"pid {pid} of {asked.pidfile} does not exist"
+            return (), f"pid {pid} of {daemon.pidfile} does not exist"
         # A pid that was given to something else since says nothing about the daemon.
-        if asked.process and not _is_called(found[0], asked.process):
-            return (), f"pid {pid} of {asked.pidfile} is {safe(found[0].program, 40)} now"
+        if daemon.process and not _is_called(found[0], daemon.process):
+            return (), f"pid {pid} of {daemon.pidfile} is {safe(found[0].program, 40)} now"
         return found, ""
-    listed = tuple(p for p in table if _is_called(p, asked.process))
-    return listed, "" if listed else f"no process is called {asked.process}"
+    listed = tuple(p for p in table if _is_called(p, daemon.process))
+    return listed, "" if listed else f"no process is called {daemon.process}"
 
 
 def _is_called(process: Process, name: str) -> bool:
@@ -251,27 +251,27 @@ def _is_called(process: Process, name: str) -> bool:
     return name in (process.program, process.name) or (is_script and script == name)
 
 
-def _beat(path: str) -> Beat:
+def _heartbeat(path: str) -> Heartbeat:
     try:
         with deadline.doing(f"reading {path}"), open(path, "rb") as stream:
             content = stream.read(4096).decode("utf-8", "replace")
             modified = os.fstat(stream.fileno()).st_mtime
         flags = os.statvfs(path)
     except PermissionError:
-        return Beat(path, trouble=f"not allowed to read {path}", is_denied=True)
+        return Heartbeat(path, trouble=f"not allowed to read {path}", is_denied=True)
     except OSError as error:
-        return Beat(path, trouble=f"{path}: {error.strerror}")
+        return Heartbeat(path, trouble=f"{path}: {error.strerror}")
     filesystem = ""
     if flags.f_flag & os.ST_RDONLY:
         filesystem = "is read-only"
     elif flags.f_bavail == 0:
         filesystem = "is full"
-    return Beat(path, parse_heartbeat(content), modified, content[:200], filesystem=filesystem)
+    return Heartbeat(path, parse_heartbeat(content), modified, content[:200], filesystem=filesystem)
 
 
-def _reply(where: str, asked: Asked, wishes: Wishes) -> Reply:
+def _reply(where: str, daemon: DaemonSettings, settings: MonitorSettings) -> Reply:
     """Connecting proves nothing, the kernel does that: something must be said."""
-    address: asking.Address
+    address: sockets.Address
     if where.startswith("unix:"):
         address = where[5:]
     else:
@@ -280,62 +280,56 @@ def _reply(where: str, asked: Asked, wishes: Wishes) -> Reply:
             address = (host.strip("[]"), int(port))
         except ValueError:
             raise CheckError(
-                f"{where!r} is no socket; type tcp://HOST:PORT or unix:/PATH"
+                f"{where!r} is not a socket; type tcp://HOST:PORT or unix:/PATH"
             ) from None
-    expect = asked.expect.encode()
-    send = asked.send.encode().decode("unicode_escape").encode("latin-1") if asked.send else b""
+    expect = daemon.expect.encode()
+    send = daemon.send.encode().decode("unicode_escape").encode("latin-1")
     try:
-        answer = asking.converse(
-            address, send, lambda said: bool(said) and expect in said, wishes.probe_seconds
+        answer = sockets.converse(
+            address,
+            send,
+            lambda received: bool(received) and expect in received,
+            settings.probe_seconds,
         )
-    except asking.Trouble as trouble:
-        return Reply(where, trouble=trouble.told)
+    except HttpError as failure:
+        return Reply(where, failure=failure)
     if expect not in answer.body:
-        return Reply(
-            where,
-            answer.seconds,
-            ("strange", f"{where} says {safe(answer.text, 60)!r}, without {asked.expect!r}"),
-        )
+        words = f"{where} says {safe(answer.text, 60)!r}, without {daemon.expect!r}"
+        return Reply(where, answer.seconds, http.Malformed(words))
     return Reply(where, answer.seconds)
 
 
-def _health(asked: Asked, wishes: Wishes) -> Reply:
-    shown = asked.health_url.partition("?")[0]
+def _health_page(daemon: DaemonSettings, settings: MonitorSettings) -> Reply:
+    shown = daemon.health_url.partition("?")[0]
     try:
-        answer = contact.ask(asked.health_url, wishes)
-    except asking.Trouble as trouble:
-        return Reply(shown, trouble=trouble.told)
+        answer = answers.ask(daemon.health_url, settings)
+    except HttpError as failure:
+        return Reply(shown, failure=failure)
     if answer.status >= 300:
-        return Reply(
-            shown, answer.seconds, ("strange", f"HTTP {answer.status}: {safe(answer.text, 80)}")
-        )
-    if asked.expect not in answer.text:
-        return Reply(
-            shown,
-            answer.seconds,
-            ("strange", f"HTTP {answer.status}, but its body lacks {safe(asked.expect, 40)!r}"),
-        )
+        words = f"HTTP {answer.status}: {safe(answer.text, 80)}"
+        return Reply(shown, answer.seconds, http.Malformed(words))
+    if daemon.expect not in answer.text:
+        words = f"HTTP {answer.status}, but its body lacks {safe(daemon.expect, 40)!r}"
+        return Reply(shown, answer.seconds, http.Malformed(words))
     return Reply(shown, answer.seconds)
 
 
 UNIT_PROPERTIES = "LoadState,ActiveState,SubState,WatchdogUSec,WatchdogTimestampMonotonic"
 
 
-def _unit(unit: str) -> tuple[Mapping[str, str] | None, str]:
-    if not unit:
-        return None, ""
+def _unit(unit: str) -> Unit:
     try:
         ran = subprocesses.run(
             ["systemctl", "show", "--property", UNIT_PROPERTIES, "--", unit], timeout=5
         )
     except (OSError, subprocesses.NoAnswer) as error:
-        return None, str(error)
+        return Unit(unit, trouble=str(error))
     if ran.status != 0:
-        return None, safe(ran.stderr or ran.stdout, 120)
-    return dict(line.partition("=")[::2] for line in ran.stdout.splitlines()), ""
+        return Unit(unit, trouble=safe(ran.stderr or ran.stdout, 120))
+    return Unit(unit, dict(line.partition("=")[::2] for line in ran.stdout.splitlines()))
 
 
-def _progress(source: str, wishes: Wishes) -> Progress:
+def _progress(source: str, settings: MonitorSettings) -> Progress:
     kind, place, part = split_source(source)
     shown = safe(source, 100)
     try:
@@ -345,20 +339,15 @@ def _progress(source: str, wishes: Wishes) -> Progress:
             if kind == "log":
                 return Progress(shown, at=os.stat(place).st_mtime)
             if kind == "run":
-                ran = subprocesses.run(shlex.split(place), timeout=wishes.probe_seconds)
-                if ran.status != 0:
-                    return Progress(
-                        shown, trouble=f"exit {ran.status}: {safe(ran.stderr or ran.stdout, 100)}"
-                    )
-                return Progress(shown, number=first_number(ran.stdout))
-            text = _text_of(place, wishes)
+                return _progress_of_command(shown, place, settings)
+            text = _text_of(place, settings)
             if kind == "json":
                 return Progress(shown, number=json_number(text, part))
             if kind == "prom":
                 return Progress(shown, number=metric_number(text, part))
             return Progress(shown, number=first_number(text))
-    except asking.Trouble as trouble:
-        return Progress(shown, trouble=trouble.text, is_ours=trouble.kind in ("login", "forbidden"))
+    except HttpError as failure:
+        return Progress(shown, trouble=str(failure), is_ours=isinstance(failure, http.Rejected))
     except PermissionError:
         return Progress(shown, trouble="not allowed to read it", is_ours=True)
     except OSError as error:
@@ -367,258 +356,249 @@ def _progress(source: str, wishes: Wishes) -> Progress:
         return Progress(shown, trouble=safe(str(error), 120))
 
 
+def _progress_of_command(shown: str, command: str, settings: MonitorSettings) -> Progress:
+    ran = subprocesses.run(shlex.split(command), timeout=settings.probe_seconds)
+    if ran.status != 0:
+        words = safe(ran.stderr or ran.stdout, 100)
+        return Progress(shown, trouble=f"exit {ran.status}: {words}")
+    return Progress(shown, number=first_number(ran.stdout))
+
+
 def _newest_in(directory: str) -> float:
     """The newest mtime of the files of a directory; a directory without files says 0."""
     with os.scandir(directory) as entries:
         return max((e.stat().st_mtime for e in entries if e.is_file()), default=0.0)
 
 
-def _text_of(place: str, wishes: Wishes) -> str:
+def _text_of(place: str, settings: MonitorSettings) -> str:
     if not re.match(r"https?://", place):
         with open(place, "rb") as stream:
-            return stream.read(asking.MOST_BYTES).decode("utf-8", "replace")
-    return contact.page(place, wishes).text
+            return stream.read(http.MOST_BYTES).decode("utf-8", "replace")
+    return answers.page(answers.request_of(place, settings)).text
 
 
 # What it means
 
 
-def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    asked = seen.asked
-    organs: list[Organ] = []
+def judge(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
+    daemon = observation.daemon
+    components: list[Component] = []
     measures: list[Measure] = []
     facts: dict[str, Any] = {}
     started: float | None = None
-    absent = False
-    if seen.processes is not None:
-        if not seen.processes:
-            absent = True
-            organs.append(
-                dead(
-                    "process",
-                    f"is not running: {seen.process_trouble}",
-                    is_fleeting=True,
-                    is_planned=True,
-                )
-            )
-        else:
-            started = clock.age(min(p.started for p in seen.processes))
-            organ, facts["waiting"] = _alive(seen.processes, wishes, clock)
-            organs.append(organ)
-    is_young = contact.is_young(started, wishes)
-    for reply in seen.replies:
-        where = safe(reply.where, 80)
-        if reply.trouble[0]:
-            organs.append(
-                unanswered(
-                    *reply.trouble, next=f"curl -m 5 -i {where}" if where.startswith("http") else ""
-                )
-            )
-        else:
-            organs.append(
-                fine("main loop", f"{where} answers in {(reply.seconds or 0) * 1000:.0f}ms")
-            )
-        measures.append(Measure(label(seen.name, "probe_time"), reply.seconds, "s", minimum=0))
-    if seen.beat is not None:
-        organ, age, facts["beat"] = _beating(seen.beat, asked, wishes, clock, is_young)
-        organs.append(organ)
-        measures.append(
-            Measure(
-                label(seen.name, "heartbeat_age"),
-                age,
-                "s",
-                critical=age_limit(asked.heartbeat_within),
-                minimum=0,
-            )
+    if observation.processes:
+        started = clock.age(min(p.started for p in observation.processes))
+        component, facts["waiting"] = _alive(observation.processes, clock, history)
+        components.append(component)
+    elif observation.processes is not None:
+        text = f"is not running: {observation.process_trouble}"
+        components.append(critical("process", text, is_fleeting=True, is_planned=True))
+    young = is_young(started, settings.startup_grace)
+    components += [_answers(reply) for reply in observation.replies]
+    if observation.heartbeat is not None:
+        component, age, facts["beat"] = _beats(
+            observation.heartbeat, daemon.heartbeat_within, clock, young, history.get("beat") or {}
         )
-    if asked.unit:
-        organs.append(_unit_organ(seen))
+        components.append(component)
+        limit = age_limit(daemon.heartbeat_within)
+        name = label(observation.name, "heartbeat_age")
+        measures.append(Measure(name, age, "s", critical=limit, minimum=0))
+    if observation.unit is not None:
+        components.append(_active(observation.unit, observation.monotonic))
     progress: dict[str, Any] = {}
-    for item in seen.progress:
-        organ, age, progress[item.source] = _advancing(item, asked, wishes, clock, is_young)
-        organs.append(organ)
-        name = (
-            label(seen.name, "advance_age")
-            if len(seen.progress) == 1
-            else label(item.source, "advance_age")
+    for item in observation.progress:
+        before = (history.get("progress") or {}).get(item.source) or {}
+        component, age, progress[item.source] = _advances(
+            item, daemon.within, settings, clock, young, before
         )
-        measures.append(Measure(name, age, "s", critical=age_limit(asked.within), minimum=0))
+        components.append(component)
+        is_one = len(observation.progress) == 1
+        name = label(observation.name if is_one else item.source, "advance_age")
+        measures.append(Measure(name, age, "s", critical=age_limit(daemon.within), minimum=0))
     if progress:
         facts["progress"] = progress
     # One probe_time is enough for a graph: the slowest.
-    probes = [m for m in measures if m.label.endswith("_probe_time") and m.value is not None]
-    measures = [m for m in measures if not m.label.endswith("_probe_time")]
+    probes = [reply.seconds for reply in observation.replies if reply.seconds is not None]
     if probes:
-        measures.append(max(probes, key=lambda m: m.value or 0.0))
-    return Seen(seen.name, tuple(organs), tuple(measures), started, absent, facts)
+        name = label(observation.name, "probe_time")
+        measures.append(Measure(name, max(probes), "s", minimum=0))
+    absent = observation.processes == ()
+    return Health(observation.name, tuple(components), tuple(measures), started, absent, facts)
+
+
+def _answers(reply: Reply) -> Component:
+    where = safe(reply.where, 80)
+    if reply.failure is None:
+        return ok("main loop", f"{where} answers in {milliseconds(reply.seconds)}")
+    if not where.startswith("http"):
+        return answers.unanswered(reply.failure)
+    component = answers.unanswered(reply.failure, f"curl -m 5 -i {where}")
+    return replace(component, next_is_here=True)
 
 
 def _alive(
-    table: Sequence[Process], wishes: Wishes, clock: Clock
-) -> tuple[Organ, Mapping[str, Any]]:
-    """State T, Z or X is a fault at once; D only when nothing else was seen for some looks."""
-    stopped = stopped_organ(table, "process")
-    if stopped:
-        return stopped, {}
+    table: Sequence[Process], clock: Clock, history: Mapping[str, Any]
+) -> tuple[Component, Mapping[str, Any]]:
+    """State T, Z or X is a fault at once; D only when nothing else was seen for some runs."""
+    component = stopped(table, "process")
+    if component:
+        return component, {}
     waiting = [p for p in table if p.state == "D"]
     if not waiting:
         pids = " ".join(str(p.pid) for p in table[:5])
-        return fine("process", f"is there (pid {pids}, state {table[0].state})"), {}
+        return ok("process", f"is there (pid {pids}, state {table[0].state})"), {}
     pid = waiting[0].pid
-    before = wishes.remembered.get("waiting") or {}
+    before = history.get("waiting") or {}
     same = before.get("pid") == pid
-    looks = int(before.get("looks", 0)) + 1 if same else 1
+    runs = int(before.get("looks", 0)) + 1 if same else 1
     since = float(before.get("since", clock.now)) if same else clock.now
     lasts = clock.age(since)
-    facts = {"pid": pid, "looks": looks, "since": since}
-    text = f"waits uninterruptibly (state D) for {ago(lasts)}, {looks} looks in a row: pid {pid}"
+    facts = {"pid": pid, "looks": runs, "since": since}
+    text = f"has waited uninterruptibly (state D) for {ago(lasts)}, {runs} runs in a row: pid {pid}"
     next_step = f"cat /proc/{pid}/stack /proc/{pid}/wchan; dmesg | tail"
-    if looks >= STUCK_LOOKS and lasts >= STUCK_SECONDS:
-        return dead("process", text, next_step), facts
-    if looks == 1:
-        return fine("process", f"is there (pid {pid}), waiting for its disk"), facts
-    return poor("process", text, next_step), facts
+    if runs >= STUCK_RUNS and lasts >= STUCK_SECONDS:
+        return critical("process", text, next_step), facts
+    if runs == 1:
+        return ok("process", f"is there (pid {pid}), waiting for its disk"), facts
+    return warning("process", text, next_step), facts
 
 
-def _beating(
-    beat: Beat, asked: Asked, wishes: Wishes, clock: Clock, is_young: bool
-) -> tuple[Organ, float | None, Mapping[str, Any]]:
-    """By the time in the content, else its change, else mtime: a cron's touch is no heartbeat."""
-    before = wishes.remembered.get("beat") or {}
-    if beat.trouble:
-        if beat.is_denied:
-            return unseen("heartbeat", f"cannot be read: {beat.trouble}"), None, before
-        if is_young:
-            return fine("heartbeat", f"is not there yet: {beat.trouble}"), None, before
-        return dead("heartbeat", f"is missing: {beat.trouble}", f"ls -l {beat.path}"), None, before
-    changed = bool(before) and before.get("content") != beat.content
+def _beats(
+    heartbeat: Heartbeat, within: float, clock: Clock, young: bool, before: Mapping[str, Any]
+) -> tuple[Component, float | None, Mapping[str, Any]]:
+    """By the time in the content, else its change, else mtime: a cron's touch is no heartbeat.
+
+    Returns the component, the age in seconds, and what to remember.
+    """
+    path = heartbeat.path
+    if heartbeat.trouble:
+        if heartbeat.is_denied:
+            component = unknown("heartbeat", f"cannot be read: {heartbeat.trouble}")
+        elif young:
+            component = ok("heartbeat", f"is not there yet: {heartbeat.trouble}")
+        else:
+            component = critical("heartbeat", f"is missing: {heartbeat.trouble}", f"ls -l {path}")
+        return component, None, before
+    changed = bool(before) and before.get("content") != heartbeat.content
     ever = bool(before.get("ever")) or changed
-    since = clock.now if changed else float(before.get("since", beat.modified))
-    facts = {"content": beat.content, "ever": ever, "since": since if ever else beat.modified}
+    since = clock.now if changed else float(before.get("since", heartbeat.modified))
+    facts = {
+        "content": heartbeat.content,
+        "ever": ever,
+        "since": since if ever else heartbeat.modified,
+    }
     what = "was written"
-    if beat.told is not None:
-        at, what = beat.told, "beat"
-    elif beat.content.strip() and ever and not changed:
-        at, what = min(since, beat.modified), "changed its content"
+    if heartbeat.stamp is not None:
+        at, what = heartbeat.stamp, "beat"
+    elif heartbeat.content.strip() and ever and not changed:
+        at, what = min(since, heartbeat.modified), "changed its content"
     else:
-        at = beat.modified
+        at = heartbeat.modified
     age = clock.age(at)
-    future = clock_organ(f"the heartbeat in {beat.path}", age)
-    if future:
-        return future, age, facts
-    if age > asked.heartbeat_within and not is_young:
-        text = f"in {beat.path} {what} {ago(age)} ago (limit {ago(asked.heartbeat_within)})"
-        if beat.filesystem:
-            return (
-                poor(
-                    "heartbeat",
-                    f"{text}; its filesystem {beat.filesystem}, the daemon may be well",
-                    f"df -h {beat.path}; mount",
-                ),
-                age,
-                facts,
-            )
-        return dead("heartbeat", text, f"ls -l {beat.path}"), age, facts
-    return fine("heartbeat", f"in {beat.path} {what} {ago(max(0.0, age))} ago"), age, facts
+    component = _beat_of(heartbeat, f"in {path} {what}", age, within, young)
+    return component, age, facts
 
 
-def _unit_organ(seen: Sight) -> Organ:
-    unit, name = seen.unit, safe(seen.asked.unit, 80)
+def _beat_of(heartbeat: Heartbeat, what: str, age: float, within: float, young: bool) -> Component:
+    path = heartbeat.path
+    component = future(f"the heartbeat in {path}", age)
+    if component:
+        return component
+    if age <= within or young:
+        return ok("heartbeat", f"{what} {ago(max(0.0, age))} ago")
+    text = f"{what} {ago(age)} ago (limit {ago(within)})"
+    if heartbeat.filesystem:
+        text += f"; its filesystem {heartbeat.filesystem}, the daemon may be well"
+        return warning("heartbeat", text, f"df -h {path}; mount")
+    return critical("heartbeat", text, f"ls -l {path}")
+
+
+def _active(unit: Unit, monotonic: float) -> Component:
+    """A unit's state and watchdog (systemd.service(5), WatchdogSec=; systemctl show)."""
+    properties, name = unit.properties, safe(unit.name, 80)
     restart = f"systemctl status {name}; journalctl -u {name} -n 50"
-    if unit is None:
-        return unseen(
-            "unit", f"cannot be judged, systemctl does not tell about {name}: {seen.unit_trouble}"
+    if properties is None:
+        return unknown(
+            "unit", f"cannot be judged, systemctl does not tell about {name}: {unit.trouble}"
         )
-    if unit.get("LoadState") == "not-found":
-        return unseen("unit", f"does not exist: {name}")
-    if unit.get("ActiveState") not in ("active", "reloading"):
-        return dead(
-            "unit", f"{name} is {unit.get('ActiveState')} ({unit.get('SubState')})", restart
-        )
-    watchdog = unit.get("WatchdogUSec", "")
+    if properties.get("LoadState") == "not-found":
+        return unknown("unit", f"does not exist: {name}")
+    active, sub = properties.get("ActiveState"), properties.get("SubState")
+    if active not in ("active", "reloading"):
+        return critical("unit", f"{name} is {active} ({sub})", restart)
+    watchdog = properties.get("WatchdogUSec", "")
     try:
         limit = (
             units.duration(watchdog.replace("min", "m").replace(" ", ""))
             if watchdog not in ("", "0", "infinity")
             else 0.0
         )
-        last = float(unit.get("WatchdogTimestampMonotonic") or 0) / 1e6
+        last = float(properties.get("WatchdogTimestampMonotonic") or 0) / 1e6
     except ValueError:
         limit = last = 0.0
-    if limit and last and seen.monotonic - last > limit:
-        return dead(
-            "unit",
-            f"{name} last fed its watchdog {ago(seen.monotonic - last)} ago (limit {ago(limit)})",
-            restart,
-        )
-    fed = f", watchdog fed {ago(seen.monotonic - last)} ago" if limit and last else ""
-    return fine("unit", f"{name} is active ({unit.get('SubState')}){fed}")
+    if not (limit and last):
+        return ok("unit", f"{name} is active ({sub})")
+    fed = ago(monotonic - last)
+    if monotonic - last > limit:
+        text = f"{name} last fed its watchdog {fed} ago (limit {ago(limit)})"
+        return critical("unit", text, restart)
+    return ok("unit", f"{name} is active ({sub}), watchdog fed {fed} ago")
 
 
-def _advancing(
-    item: Progress, asked: Asked, wishes: Wishes, clock: Clock, is_young: bool
-) -> tuple[Organ, float | None, Mapping[str, Any]]:
-    """Whether a number has risen within the time. A fall is a restart, not work: it re-bases."""
-    before = (wishes.remembered.get("progress") or {}).get(item.source) or {}
+def _advances(
+    item: Progress,
+    within: float,
+    settings: MonitorSettings,
+    clock: Clock,
+    young: bool,
+    before: Mapping[str, Any],
+) -> tuple[Component, float | None, Mapping[str, Any]]:
+    """Whether a number has risen within the time. A fall is a restart, not work: it re-bases.
+
+    Returns the component, the seconds since the last advance, and what to remember.
+    """
     if item.trouble:
-        say = unseen if item.is_ours else dead
-        return say("work", f"cannot be seen, {item.source}: {item.trouble}"), None, before
+        say = unknown if item.is_ours else critical
+        return say("work", f"cannot be read, {item.source}: {item.trouble}"), None, before
     if item.at is not None:
-        age = clock.age(item.at)
-        future = clock_organ(f"the newest work in {item.source}", age)
-        if future:
-            return future, age, {}
-        if age > asked.within and not is_young:
-            when = f"for {ago(age)}" if item.at else "at all"
-            return (
-                dead(
-                    "work",
-                    f"stands still: {item.source} shows none {when} (limit {ago(asked.within)})",
-                ),
-                age if item.at else None,
-                {},
-            )
-        return fine("work", f"advanced {ago(max(0.0, age))} ago ({item.source})"), age, {}
+        component, age = _dated(item.source, item.at, within, clock, young)
+        return component, age, {}
     number = item.number or 0.0
-    told = units.say_number(number)
+    at = f"{item.source} at {units.say_number(number)}"
     if not before:
         facts = {"number": number, "since": clock.now, "ever": False}
-        return (
-            Organ(
-                "work",
-                wishes.learning,
-                f"is still to be learned: {item.source} at {told}, the first look",
-            ),
-            None,
-            facts,
-        )
+        text = f"has no baseline yet: {at}, this is the first run"
+        return Component("work", settings.learning, text), None, facts
     rose = number > float(before["number"])
     since = clock.now if rose else float(before["since"])
     ever = rose or bool(before.get("ever"))
     facts = {"number": number, "since": since, "ever": ever}
     age = clock.age(since)
-    if age > asked.within and not is_young:
-        return (
-            dead(
-                "work",
-                f"stands still: {item.source} at {units.say_number(number)} for {ago(age)} "
-                f"(limit {ago(asked.within)})",
-            ),
-            age,
-            facts,
-        )
+    if age > within and not young:
+        text = f"has stood still: {at} for {ago(age)} (limit {ago(within)})"
+        return critical("work", text), age, facts
     if not ever:
-        return (
-            Organ(
-                "work",
-                wishes.learning,
-                f"is still to be learned: {item.source} at {told} for {ago(age)}",
-            ),
-            age,
-            facts,
-        )
-    return (
-        fine("work", f"advanced {ago(age)} ago ({item.source} at {units.say_number(number)})"),
-        age,
-        facts,
-    )
+        text = f"has no baseline yet: {at} for {ago(age)}"
+        return Component("work", settings.learning, text), age, facts
+    return ok("work", f"advanced {ago(age)} ago ({at})"), age, facts
+
+
+def _dated(
+    source: str, at: float, within: float, clock: Clock, young: bool
+) -> tuple[Component, float | None]:
+    """Work whose source knows when it was done, 0 for never; with its age."""
+    age = clock.age(at)
+    component = future(f"the newest work in {source}", age)
+    if component:
+        return component, age
+    if age > within and not young:
+        when = f"for {ago(age)}" if at else "at all"
+        text = f"has stood still: {source} shows none {when} (limit {ago(within)})"
+        return critical("work", text), age if at else None
+    return ok("work", f"advanced {ago(max(0.0, age))} ago ({source})"), age

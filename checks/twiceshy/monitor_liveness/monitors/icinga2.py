@@ -14,40 +14,41 @@ An API user without objects/query gets "404 No objects found", not 403 (measured
 
 from __future__ import annotations
 
+import enum
 import json
+import os
 import re
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from twiceshy.kit import units
-from twiceshy.kit.limits import Limit
+from twiceshy.kit import http
+from twiceshy.kit.http import Answer, HttpError
 from twiceshy.kit.plugin import WARNING, CheckError
-from twiceshy.kit.verdict import Measure, label, safe
-from twiceshy.monitor_liveness.monitors import (
+from twiceshy.kit.verdict import Measure, safe
+from twiceshy.monitor_liveness.components import (
+    NO_HISTORY,
     REMOTE_CLOCK_TOLERANCE_SECONDS,
     Clock,
-    Organ,
-    Seen,
-    Target,
-    Wishes,
+    Component,
+    Health,
+    age_measures,
     ago,
-    asking,
-    children_organ,
-    contact,
-    dead,
-    fine,
-    poor,
-    processes,
-    stopped_organ,
-    unanswered,
-    unseen,
+    critical,
+    is_young,
+    milliseconds,
+    off,
+    ok,
+    unknown,
+    warning,
 )
-from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors import answers, processes
+from twiceshy.monitor_liveness.monitors.answers import NotThere
+from twiceshy.monitor_liveness.monitors.processes import Process, executing, stopped
+from twiceshy.monitor_liveness.monitors.targets import Target
+from twiceshy.monitor_liveness.settings import MonitorSettings
 
 PORT = 5665
 
@@ -87,7 +88,7 @@ ATTRIBUTES = (
     "zone",
 )
 # A query whose filter does not fit into a URL (doc/12-icinga2-api.md, "Requests").
-OVERRIDE = {"X-HTTP-Method-Override": "GET"}
+OVERRIDE = ("X-HTTP-Method-Override", "GET")
 EXECUTED = (
     "{0}.last_check_result && {0}.last_check_result.active "
     "&& typeof({0}.last_check_result.command) == Array && {0}.last_check > cut"
@@ -128,8 +129,8 @@ class Service:
 
 
 def parse_status(text: str) -> Application:
-    """/v1/status (doc/12-icinga2-api.md, "Status and Statistics"). Trouble when it is not that."""
-    with contact.expected("the answer is not that of an Icinga 2 API"):
+    """/v1/status (doc/12-icinga2-api.md, "Status and Statistics"); else Malformed."""
+    with answers.expected("the answer is not that of an Icinga 2 API"):
         parts = {part["name"]: part["status"] for part in json.loads(text)["results"]}
         app = parts["IcingaApplication"]["icingaapplication"]["app"]
     cib = parts.get("CIB") or {}
@@ -167,7 +168,7 @@ def parse_services(text: str, app: Application) -> list[Service]:
     In a high-availability zone the other endpoint's share is paused here.
     """
     services = []
-    with contact.expected("the list of services is not Icinga's"):
+    with answers.expected("the list of services is not Icinga's"):
         results = json.loads(text)["results"]
         for result in results:
             attrs = result["attrs"]
@@ -193,39 +194,51 @@ def parse_services(text: str, app: Application) -> list[Service]:
 
 def parse_executed(text: str) -> list[tuple[str, float]]:
     """Names and times of services whose last result was a plugin's."""
-    with contact.expected("the list of services is not Icinga's"):
+    with answers.expected("the list of services is not Icinga's"):
         return [
             (str(result["name"]), float(result["attrs"]["last_check"]))
             for result in json.loads(text)["results"]
         ]
 
 
-# What is seen
+# What is observed
+
+
+class Returned(enum.Enum):
+    """What became of a canary."""
+
+    RETURNED = "returned"
+    LOST = "lost"
+    DENIED = "denied"
 
 
 @dataclass(frozen=True)
-class Sight:
-    """All that was seen of one Icinga in one look."""
+class Canary:
+    """A passive result that was submitted, and what became of it; the text says so."""
 
-    name: str
-    url: str
-    probe_seconds: float | None = None
-    trouble: tuple[str, str] = ("", "")
+    returned: Returned
+    text: str
+
+
+@dataclass(frozen=True)
+class Observation(answers.MonitorObservation):
+    """One Icinga. `services` are `what`: services or hosts, None where they could not be asked."""
+
     app: Application | None = None
     what: str = "services"
     services: tuple[Service, ...] | None = None
-    services_trouble: tuple[str, str] = ("", "")
+    services_failure: HttpError | None = None
     executed: tuple[tuple[str, float], ...] = ()
-    canary: tuple[str, str] = ("", "")
+    canary: Canary | None = None
     umbrella: Process | None = None
     worker: Process | None = None
     spawner: Process | None = None
     is_local: bool = False
     has_login: bool = False
-    at: float = 0.0
 
 
 def is_icinga(process: Process) -> bool:
+    """Whether a process is a daemon of Icinga 2, whichever of the three."""
     return (
         process.program == "icinga2"
         and "daemon" in process.argv
@@ -269,66 +282,80 @@ def _port(process: Process) -> int:
     return PORT
 
 
-def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
+def observe(
+    target: Target,
+    settings: MonitorSettings,
+    table: Sequence[Process],
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Observation:
     """Ask /v1/status, then for the services; stop at the first question that is not answered.
 
     Where none is to be checked here, checks of hosts are the evidence.
     """
-    url = contact.url_of(target, PORT, "https")
+    url = answers.url_of(target, PORT, "https")
     umbrella, worker, spawner = roles(target.processes)
-    seen = Sight(
-        name=target.name,
-        url=url,
-        umbrella=umbrella,
-        worker=worker,
-        spawner=spawner,
-        is_local=target.is_local,
-        has_login=bool(wishes.user),
-        at=time.time(),
+
+    def asking(empty: Observation) -> Observation:
+        status = _ask(url + ("/v1/status" if settings.user else "/"), settings)
+        return replace(empty, seconds=status.seconds, app=parse_status(status.text))
+
+    observation = answers.observed(
+        Observation(
+            name=target.name,
+            url=url,
+            umbrella=umbrella,
+            worker=worker,
+            spawner=spawner,
+            is_local=target.is_local,
+            has_login=bool(settings.user),
+        ),
+        asking,
     )
-    try:
-        status = _ask(url + "/v1/status" if wishes.user else url + "/", wishes)
-        seen = replace(seen, probe_seconds=status.seconds, app=parse_status(status.text))
-    except asking.Trouble as trouble:
-        return replace(seen, trouble=trouble.told)
-    if seen.app is None:
-        return seen
-    app, seen = seen.app, _with_work(seen, seen.app, "services", wishes)
-    if _is_idle(seen, app) and app.hosts and not wishes.pulse:
-        by_hosts = _with_work(seen, app, "hosts", wishes)
-        if not app.services or by_hosts.services_trouble[0] != "permission":
-            seen = by_hosts
-    if wishes.canary:
-        seen = replace(seen, canary=_canary(url, wishes))
-    return seen
+    app = observation.app
+    if app is None:
+        return observation
+    observation = _with_work(observation, app, "services", settings)
+    if _is_idle(observation, app) and app.hosts and not settings.pulse:
+        by_hosts = _with_work(observation, app, "hosts", settings)
+        if not app.services or not isinstance(by_hosts.services_failure, NotThere):
+            observation = by_hosts
+    if settings.canary:
+        observation = replace(observation, canary=_canary(url, settings))
+    return observation
 
 
-def _with_work(seen: Sight, app: Application, what: str, wishes: Wishes) -> Sight:
-    """What was seen and all services, or all hosts, that this node is to check."""
+def _with_work(
+    observation: Observation, app: Application, what: str, settings: MonitorSettings
+) -> Observation:
+    """An observation with all services, or all hosts, that this node is to check."""
     try:
-        wanted = {"attrs": list(ATTRIBUTES), **_only(what, wishes)}
-        listed = _ask(f"{seen.url}/v1/objects/{what}", wishes, wanted).text
+        wanted = {"attrs": list(ATTRIBUTES), **_only(what, settings)}
+        listed = _ask(f"{observation.url}/v1/objects/{what}", settings, wanted).text
         services = parse_services(listed, app)
-        executed = _executed(seen.url, what, wishes, services)
-    except asking.Trouble as trouble:
-        return replace(seen, what=what, services_trouble=trouble.told)
+        executed = _executed(observation.url, what, settings, services)
+    except HttpError as failure:
+        return replace(observation, what=what, services_failure=failure)
     return replace(
-        seen, what=what, services=tuple(services), services_trouble=("", ""), executed=executed
+        observation,
+        what=what,
+        services=tuple(services),
+        services_failure=None,
+        executed=executed,
     )
 
 
-def _is_idle(seen: Sight, app: Application) -> bool:
+def _is_idle(observation: Observation, app: Application) -> bool:
     """Whether no service is to be checked here; with none at all the API says 404."""
-    if seen.services_trouble[0] == "permission":
+    if isinstance(observation.services_failure, NotThere):
         return app.services == 0
-    return seen.services == ()
+    return observation.services == ()
 
 
-def _only(what: str, wishes: Wishes) -> dict[str, Any]:
-    if wishes.pulse:
+def _only(what: str, settings: MonitorSettings) -> dict[str, Any]:
+    if settings.pulse:
         return {
             "filter": "service.__name == pulse",
-            "filter_vars": {"pulse": _object(wishes.pulse)},
+            "filter_vars": {"pulse": _object(settings.pulse)},
         }
     return {"filter": f"{what[:-1]}.enable_active_checks"}
 
@@ -339,7 +366,7 @@ def _object(name: str) -> str:
 
 
 def _executed(
-    url: str, what: str, wishes: Wishes, services: Sequence[Service]
+    url: str, what: str, settings: MonitorSettings, services: Sequence[Service]
 ) -> tuple[tuple[str, float], ...]:
     """What plugins have been executed for lately; everything ever, only if that is nothing.
 
@@ -354,10 +381,10 @@ def _executed(
             "filter": EXECUTED.format(what[:-1]),
             "filter_vars": {"cut": cut},
         }
-        if wishes.pulse:
+        if settings.pulse:
             wanted["filter"] += " && service.__name == pulse"
-            wanted["filter_vars"]["pulse"] = _object(wishes.pulse)
-        executed = parse_executed(_ask(f"{url}/v1/objects/{what}", wishes, wanted).text)
+            wanted["filter_vars"]["pulse"] = _object(settings.pulse)
+        executed = parse_executed(_ask(f"{url}/v1/objects/{what}", settings, wanted).text)
         # A result that an agent or another node has sent is not this node's work.
         own = {service.name for service in services}
         executed = [(name, at) for name, at in executed if name in own]
@@ -366,54 +393,55 @@ def _executed(
     return ()
 
 
-def _ask(url: str, wishes: Wishes, post: dict[str, Any] | None = None) -> asking.Answer:
+def _ask(url: str, settings: MonitorSettings, post: dict[str, Any] | None = None) -> Answer:
+    request = answers.request_of(url, settings, post)
     is_query = post is not None and "/v1/objects/" in url
-    answer = contact.ask(
-        url,
-        wishes,
+    request = replace(
+        request,
         # Without a login there is nothing to give away to an impostor.
-        insecure=wishes.insecure or not wishes.user,
-        post=post,
+        insecure=settings.insecure or not settings.user,
         # Without just this Accept a POST is answered with 400.
-        headers={"Accept": "application/json", **(OVERRIDE if is_query else {})},
+        fields=(
+            *request.fields,
+            ("Accept", "application/json"),
+            *([OVERRIDE] if is_query else []),
+        ),
     )
+    answer = http.ask(request)
     if answer.status == 404:
-        raise asking.Trouble("permission", "the API says 404: no objects found")
+        raise NotThere("the API says 404: no objects found")
     if answer.status >= 400:
-        raise asking.Trouble(
-            "strange", f"the API says HTTP {answer.status}: {safe(answer.text, 120)}"
-        )
+        words = safe(answer.text, 120)
+        raise http.Malformed(f"the API says HTTP {answer.status}: {words}")
     return answer
 
 
-def _canary(url: str, wishes: Wishes) -> tuple[str, str]:
-    """Submit a passive result with a nonce and read it back: a kind and a sentence."""
-    nonce = secrets.token_hex(6)
-    name = _object(wishes.canary)
+def _canary(url: str, settings: MonitorSettings) -> Canary:
+    """Submit a passive result with a nonce and read it back."""
+    from urllib.parse import quote
+
+    nonce = os.urandom(6).hex()
+    name = _object(settings.canary)
+    path = quote(name, safe="")
+    result = {"exit_status": 0, "plugin_output": f"canary {nonce} of check_monitor_liveness"}
     try:
-        _ask(
-            f"{url}/v1/actions/process-check-result?service={quote(name, safe='')}",
-            wishes,
-            {"exit_status": 0, "plugin_output": f"canary {nonce} of check_monitor_liveness"},
-        )
+        _ask(f"{url}/v1/actions/process-check-result?service={path}", settings, result)
         began = time.monotonic()
         while True:
-            back = _ask(
-                f"{url}/v1/objects/services/{quote(name, safe='')}?attrs=last_check_result", wishes
-            )
+            back = _ask(f"{url}/v1/objects/services/{path}?attrs=last_check_result", settings)
             if nonce in back.text:
-                return "returned", ""
-            if time.monotonic() - began > wishes.probe_seconds:
-                return "lost", f"has lost the canary submitted to {name}"
+                return Canary(Returned.RETURNED, "returned the canary at once")
+            if time.monotonic() - began > settings.probe_seconds:
+                return Canary(Returned.LOST, f"has lost the canary submitted to {name}")
             time.sleep(0.1)
-    except asking.Trouble as trouble:
-        if trouble.kind in ("permission", "forbidden"):
-            return (
-                "denied",
-                f"cannot be tried with {name}: no such service, or the API user lacks "
-                "actions/process-check-result",
-            )
-        return "lost", f"does not take the canary: {trouble.text}"
+    except (NotThere, http.Forbidden):
+        return Canary(
+            Returned.DENIED,
+            f"cannot be tried with {name}: no such service, or the API user lacks "
+            "actions/process-check-result",
+        )
+    except HttpError as failure:
+        return Canary(Returned.LOST, f"does not take the canary: {failure}")
 
 
 def roles(
@@ -444,262 +472,259 @@ def roles(
 RESTART = "systemctl status icinga2; journalctl -u icinga2 -n 50"
 
 
-def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    """Every organ of an Icinga."""
-    app = seen.app
+def judge(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Health:
+    """Every component of an Icinga."""
+    app, worker = observation.app, observation.worker
     started: float | None = None
     if app is not None and app.started:
         started = app.uptime or clock.age(app.started)
-    elif seen.worker is not None:
-        started = clock.age(seen.worker.started)
-    is_young = contact.is_young(started, wishes)
-    organs = _processes(seen)
-    if seen.umbrella is None and seen.worker is not None and not is_young:
-        organs.append(
-            dead(
+    elif worker is not None:
+        started = clock.age(worker.started)
+    young = is_young(started, settings.startup_grace)
+    components = _processes(observation)
+    if observation.umbrella is None and worker is not None and not young:
+        components.append(
+            critical(
                 "umbrella process",
-                f"is gone, it was killed: an orphaned worker goes on (pid {seen.worker.pid}), "
-                "which nothing reloads nor restarts",
+                f"is gone, it was killed: an orphaned worker goes on (pid {worker.pid}), "
+                "and nothing can reload or restart it",
                 RESTART,
             )
         )
-    organs.append(_main_loop(seen, is_young))
+    components.append(_main_loop(observation, young))
     facts: dict[str, Any] = {}
     limit: float | None = None
-    if app is None:
-        if seen.spawner is not None:
-            organ, facts = children_organ([seen.spawner], wishes, clock)
-            organs.append(organ)
-    else:
+    if app is not None:
         skew = app.started + app.uptime - clock.now
         if app.uptime and abs(skew) > REMOTE_CLOCK_TOLERANCE_SECONDS:
-            ahead = "ahead of" if skew > 0 else "behind"
-            organs.append(
-                (dead if seen.is_local else poor)(
-                    "clock",
-                    f"is {ago(abs(skew))} {ahead} ours",
-                    "timedatectl on both hosts",
-                )
-            )
-        executor, limit = _executor(seen, app, wishes, clock, is_young)
-        organs.append(executor)
+            wrong = off(skew)
+            components.append(wrong if observation.is_local else replace(wrong, state=WARNING))
+        executor, limit = _executor(observation, app, settings, clock, young)
+        components.append(executor)
         if app.notifications is False:
-            organs.append(
-                poor(
+            components.append(
+                warning(
                     "notifications",
-                    "are disabled: it sees faults and tells nobody",
+                    "are disabled: it sees problems and notifies nobody",
                     "set enable_notifications of IcingaApplication, by the API or in the web",
                 )
             )
-    if seen.canary[0]:
-        kind, text = seen.canary
-        say = {"returned": fine, "denied": unseen}.get(kind, dead)
-        organs.append(say("intake", text or "brought the canary back at once"))
-    return Seen(
-        seen.name,
-        tuple(organs),
-        _measures(seen, clock, limit),
+    elif observation.spawner is not None:
+        component, facts = executing(
+            [observation.spawner], clock, settings.silence, settings.learning, history
+        )
+        components.append(component)
+    if observation.canary:
+        say = {Returned.RETURNED: ok, Returned.DENIED: unknown, Returned.LOST: critical}
+        components.append(say[observation.canary.returned]("intake", observation.canary.text))
+    is_refused = isinstance(observation.failure, http.Refused)
+    return Health(
+        observation.name,
+        tuple(components),
+        _measures(observation, clock, limit),
         started=started,
-        absent=seen.trouble[0] == "refused" and not seen.is_local,
+        absent=is_refused and not observation.is_local,
         facts=facts,
     )
 
 
-def _processes(seen: Sight) -> list[Organ]:
-    organs = []
+def _processes(observation: Observation) -> list[Component]:
+    components = []
     for process, role, consequence in (
-        (seen.worker, "worker", "it schedules nothing and answers nobody"),
-        (seen.spawner, "process spawner", "no plugin can be executed"),
+        (observation.worker, "worker", "it schedules nothing and answers nobody"),
+        (observation.spawner, "process spawner", "no plugin can be executed"),
         (
-            seen.umbrella,
+            observation.umbrella,
             "umbrella process",
-            "checks go on, but it cannot reload nor restart its worker",
+            "checks go on, but it cannot reload or restart its worker",
         ),
     ):
-        organ = stopped_organ([process], role) if process else None
-        if organ:
-            state = WARNING if process is seen.umbrella else organ.state
-            organs.append(replace(organ, text=f"{organ.text}; {consequence}", state=state))
-    if seen.umbrella is not None and seen.worker is None and seen.app is None:
-        organs.append(
-            dead("worker", "is not there: nothing runs under the umbrella process", RESTART)
+        component = stopped([process], role) if process else None
+        if component:
+            state = WARNING if process is observation.umbrella else component.state
+            text = f"{component.text}; {consequence}"
+            components.append(replace(component, text=text, state=state))
+    is_alone = observation.worker is None and observation.app is None
+    if observation.umbrella is not None and is_alone:
+        components.append(
+            critical("worker", "is not there: nothing runs under the umbrella process", RESTART)
         )
-    return organs
+    return components
 
 
-def _main_loop(seen: Sight, is_young: bool) -> Organ:
-    kind, text = seen.trouble
-    if not kind:
-        return fine("main loop", f"answers in {(seen.probe_seconds or 0) * 1000:.0f}ms (API)")
-    if kind == "login":
-        if not seen.has_login:
-            return fine("main loop", "answers (API; no login was given)")
-        return unseen("main loop", f"{text}: check --user and --password-file")
-    if kind in ("forbidden", "permission"):
-        return unseen(
+def _main_loop(observation: Observation, young: bool) -> Component:
+    failure, worker = observation.failure, observation.worker
+    if failure is None:
+        return ok("main loop", f"answers in {milliseconds(observation.seconds)} (API)")
+    if isinstance(failure, (http.Forbidden, NotThere)):
+        return unknown(
             "main loop", "cannot be asked: the API user lacks the permission status/query"
         )
-    if kind == "refused" and seen.worker is not None and is_young:
-        return fine("main loop", "does not listen yet; it has only just started")
-    if kind == "refused" and seen.worker is not None and not seen.has_login:
-        return unseen(
+    if isinstance(failure, http.Rejected):
+        if not observation.has_login:
+            return ok("main loop", "answers (API; no login was given)")
+        return unknown("main loop", f"{failure}: check --user and --password-file")
+    if isinstance(failure, http.Refused) and worker is not None and young:
+        return ok("main loop", "does not listen yet; it has only just started")
+    if isinstance(failure, http.Refused) and worker is not None and not observation.has_login:
+        return unknown(
             "main loop",
-            f"cannot be asked: {text}; is the API enabled "
+            f"cannot be asked: {failure}; is the API enabled "
             "(icinga2 feature enable api), or elsewhere (--url)?",
         )
-    return unanswered(
-        kind,
-        text,
-        f"openssl s_client -connect {seen.url.partition('//')[2]}" if kind == "tls" else RESTART,
-        seen.has_login,
-    )
+    if isinstance(failure, http.Untrusted):
+        inspect = f"openssl s_client -connect {observation.url.partition('//')[2]}"
+        return replace(answers.unanswered(failure, inspect), next_is_here=True)
+    return answers.unanswered(failure, RESTART, observation.has_login)
 
 
 def _executor(
-    seen: Sight, app: Application, wishes: Wishes, clock: Clock, is_young: bool
-) -> tuple[Organ, float | None]:
-    is_by_hosts = seen.what == "hosts"
-    if (app.host_checks if is_by_hosts else app.service_checks) is False:
-        return (
-            dead(
-                "checks",
-                "are disabled for the whole program: nothing is being checked",
-                f"set enable_{seen.what[:-1]}_checks of IcingaApplication by the API or in the web "
-                "interface",
-            ),
-            None,
-        )
-    kind, text = seen.services_trouble
-    if kind == "permission" and not (app.services or app.hosts):
-        return fine("executor", "has nothing to do: no services are configured"), None
-    if kind in ("permission", "forbidden"):
-        return (
-            unseen(
-                "executor",
-                "cannot be asked: the API user lacks the permission objects/query/"
-                f"{'Host' if is_by_hosts else 'Service'}",
-            ),
-            None,
-        )
-    if kind:
-        return dead(
-            "executor", f"cannot be judged, the API does not tell the {seen.what}: {text}", RESTART
-        ), None
-    services = seen.services or ()
-    if not services:
-        if wishes.pulse:
-            raise CheckError(
-                f"this node executes no plugin for a service {wishes.pulse!r} (--pulse)"
-            )
-        return fine(
-            "executor", "has nothing to do: no active checks are scheduled on this node"
-        ), None
+    observation: Observation,
+    app: Application,
+    settings: MonitorSettings,
+    clock: Clock,
+    young: bool,
+) -> tuple[Component, float | None]:
+    """Whether plugins are really being executed, and the limit that was derived for it."""
+    component = _without_work(observation, app, settings)
+    if component:
+        return component, None
     # Outside its check_period a service is put off again and again: old, but never late.
-    due = [s for s in services if not s.has_period or clock.now > s.next_check] or []
+    services = observation.services or ()
+    due = [s for s in services if not s.has_period or clock.now > s.next_check]
     if not due:
-        return fine(
-            "executor", "has nothing to do: all services are outside their check periods"
-        ), None
+        text = "has nothing to do: all services are outside their check periods"
+        return ok("executor", text), None
     fastest = min(service.interval for service in due)
-    limit = wishes.silence or (
-        wishes.intervals * fastest + (10.0 if wishes.pulse else PLUGIN_TIMEOUT_SECONDS)
+    limit = settings.silence or (
+        settings.intervals * fastest + (10.0 if settings.pulse else PLUGIN_TIMEOUT_SECONDS)
     )
-    newest_name, newest = max(seen.executed, key=lambda item: item[1], default=("", 0.0))
+    newest_name, newest = max(observation.executed, key=lambda item: item[1], default=("", 0.0))
     silence = clock.age(max(newest, app.started))
-    late = [
-        s
-        for s in due
-        if clock.age(s.next_check) > (wishes.intervals - 1) * s.interval + PLUGIN_TIMEOUT_SECONDS
-    ]
-    # Enabled, without a check period, and yet not executed: late or put off makes no difference.
-    waited = max(
+    has_grace = young and silence < limit + settings.startup_grace
+    if silence > limit and _waited(due, fastest, clock) > limit and not has_grace:
+        return _silent(observation, app, silence, limit, newest_name), limit
+    late = [s for s in due if _is_late(s, settings, clock)]
+    share = f"{len(late)} of {len(services)} plugin checks overdue"
+    behind = ""
+    if len(late) >= LATE_LEAST and len(late) > LATE_SHARE * len(services):
+        behind = f"falls behind: {share}, the newest result is {ago(silence)} old"
+    elif not young:
+        behind = _slow(observation, app, due, clock)
+    if behind and not young:
+        return warning("executor", behind, RESTART), limit
+    if newest:
+        last = ago(max(0.0, clock.age(newest)))
+        return ok("executor", f"last executed a plugin {last} ago; {share}"), limit
+    return ok("executor", f"has not executed a plugin yet; {share}"), limit
+
+
+def _without_work(
+    observation: Observation, app: Application, settings: MonitorSettings
+) -> Component | None:
+    """The executor where there are no services to judge it by; None where there are."""
+    failure, is_by_hosts = observation.services_failure, observation.what == "hosts"
+    if (app.host_checks if is_by_hosts else app.service_checks) is False:
+        return critical(
+            "checks",
+            "are disabled for the whole program: nothing is being checked",
+            f"set enable_{observation.what[:-1]}_checks of IcingaApplication by the API or in the "
+            "web interface",
+        )
+    if isinstance(failure, NotThere) and not (app.services or app.hosts):
+        return ok("executor", "has nothing to do: no services are configured")
+    if isinstance(failure, (NotThere, http.Forbidden)):
+        return unknown(
+            "executor",
+            "cannot be asked: the API user lacks the permission objects/query/"
+            f"{'Host' if is_by_hosts else 'Service'}",
+        )
+    if failure:
+        return critical(
+            "executor",
+            f"cannot be judged, the API does not list the {observation.what}: {failure}",
+            RESTART,
+            # A reload between two questions: the next worker does not listen yet.
+            is_fleeting=isinstance(failure, (http.Refused, http.Closed)),
+        )
+    if observation.services:
+        return None
+    if settings.pulse:
+        raise CheckError(f"this node executes no plugin for a service {settings.pulse!r} (--pulse)")
+    return ok("executor", "has nothing to do: no active checks are scheduled on this node")
+
+
+def _is_late(service: Service, settings: MonitorSettings, clock: Clock) -> bool:
+    allowed = (settings.intervals - 1) * service.interval + PLUGIN_TIMEOUT_SECONDS
+    return clock.age(service.next_check) > allowed
+
+
+def _waited(due: Sequence[Service], fastest: float, clock: Clock) -> float:
+    """For how long something has been due, in seconds.
+
+    Enabled, without a check period, and yet not executed: late or put off makes no difference.
+    """
+    return max(
         clock.age(min(s.next_check for s in due)) + fastest,
         min(
             (clock.age(s.last_check) for s in due if not s.has_period and s.last_check), default=0.0
         ),
     )
-    if (
-        silence > limit
-        and waited > limit
-        and not (is_young and silence < limit + wishes.startup_grace)
-    ):
-        last = f" (last: {newest_name.replace('!', ';')})" if newest_name else ""
-        pending = f", {app.pending} pending" if app.pending else ""
-        pid = f"ps -o pid,ppid,stat,wchan,args --ppid {app.pid}" if seen.is_local else RESTART
-        return (
-            dead(
-                "executor",
-                f"has not executed a plugin for {ago(silence)} (limit {ago(limit)}){last}{pending}",
-                pid,
-            ),
-            limit,
-        )
-    share = f"{len(late)} of {len(services)} plugin checks overdue"
-    if len(late) >= LATE_LEAST and len(late) > LATE_SHARE * len(services) and not is_young:
-        return (
-            poor(
-                "executor",
-                f"falls behind: {share}, the newest result is {ago(silence)} old",
-                RESTART,
-            ),
-            limit,
-        )
-    rate = _rate(seen)
-    expected = sum(60 / service.interval for service in due)
-    # Built-in checks, agents' and peers' are in that rate, too: it may be more, never less.
+
+
+def _silent(
+    observation: Observation, app: Application, silence: float, limit: float, newest_name: str
+) -> Component:
+    last = f" (last: {newest_name.replace('!', ';')})" if newest_name else ""
+    pending = f", {app.pending} pending" if app.pending else ""
+    return critical(
+        "executor",
+        f"has not executed a plugin for {ago(silence)} (limit {ago(limit)}){last}{pending}",
+        f"ps -o pid,ppid,stat,wchan,args --ppid {app.pid}" if observation.is_local else RESTART,
+    )
+
+
+def _slow(observation: Observation, app: Application, due: Sequence[Service], clock: Clock) -> str:
+    """That fewer checks were executed in the last minute than should have been, or "".
+
+    Built-in checks, agents' and peers' are in that rate, too: it may be more, never less.
+    """
+    rate = _rate(observation)
+    wanted = sum(60 / service.interval for service in due)
     has_a_minute = app.uptime > RATE_SECONDS and clock.age(clock.now - 60) >= 60
-    if (
-        rate is not None
-        and expected >= LATE_LEAST
-        and rate < (1 - LATE_SHARE) * expected
-        and has_a_minute
-        and not is_young
-    ):
-        return (
-            poor(
-                "executor",
-                f"falls behind: {rate:.0f} checks executed in the last minute, {expected:.0f} "
-                "expected",
-                RESTART,
-            ),
-            limit,
-        )
-    if newest:
-        return fine(
-            "executor", f"last executed a plugin {ago(max(0.0, clock.age(newest)))} ago; {share}"
-        ), limit
-    return fine("executor", f"has not executed a plugin yet; {share}"), limit
+    if rate is None or not has_a_minute or wanted < LATE_LEAST or rate >= (1 - LATE_SHARE) * wanted:
+        return ""
+    return f"falls behind: {rate:.0f} checks executed in the last minute, {wanted:.0f} expected"
 
 
-def _rate(seen: Sight) -> float | None:
+def _rate(observation: Observation) -> float | None:
     """Checks executed in the last minute, of the kind that it is judged by."""
-    if seen.app is None:
+    app = observation.app
+    if app is None:
         return None
-    by_hosts = seen.what == "hosts"
-    return seen.app.hosts_executed_last_minute if by_hosts else seen.app.executed_last_minute
+    is_by_hosts = observation.what == "hosts"
+    return app.hosts_executed_last_minute if is_by_hosts else app.executed_last_minute
 
 
-def _measures(seen: Sight, clock: Clock, limit: float | None) -> tuple[Measure, ...]:
-    newest = max((at for _, at in seen.executed), default=None)
-    rate = _rate(seen)
+def _measures(observation: Observation, clock: Clock, limit: float | None) -> tuple[Measure, ...]:
+    newest = max((at for _, at in observation.executed), default=None)
+    rate = _rate(observation)
     overdue = None
-    if seen.services is not None:
+    if observation.services is not None:
         overdue = sum(
-            clock.now - s.next_check > s.interval + PLUGIN_TIMEOUT_SECONDS for s in seen.services
+            clock.now - s.next_check > s.interval + PLUGIN_TIMEOUT_SECONDS
+            for s in observation.services
         )
-    return (
-        Measure(
-            label(seen.name, "executed_age"),
-            max(0.0, clock.age(newest)) if newest is not None else None,
-            "s",
-            critical=Limit.parse(f"{limit:.0f}s", unit=units.duration) if limit else None,
-            minimum=0,
-        ),
-        Measure(label(seen.name, "probe_time"), seen.probe_seconds, "s", minimum=0),
-        Measure(
-            label(seen.name, "executed_rate"),
-            float(rate) / 60 if rate is not None else None,
-            minimum=0,
-        ),
-        Measure(label(seen.name, "overdue"), overdue, minimum=0),
+    return age_measures(
+        observation.name,
+        clock.age(newest) if newest is not None else None,
+        limit or None,
+        observation.seconds,
+        overdue,
+        float(rate) / 60 if rate is not None else None,
     )

@@ -8,28 +8,30 @@ loop's own mark. monit.state and monit.log do not change for minutes when all is
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from twiceshy.kit import http
 from twiceshy.kit.verdict import safe
-from twiceshy.monitor_liveness.monitors import (
+from twiceshy.monitor_liveness.components import (
+    NO_HISTORY,
     Clock,
-    Seen,
-    Target,
-    Wishes,
-    age_measures,
+    Component,
+    Health,
     ago,
-    asking,
-    dead,
-    fine,
-    poor,
-    processes,
-    unanswered,
+    critical,
+    ok,
+    warning,
 )
-from twiceshy.monitor_liveness.monitors.contact import answered, halted, instance, page, url_of
+from twiceshy.monitor_liveness.monitors import answers, processes
 from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors.targets import Target, instance
+from twiceshy.monitor_liveness.settings import MonitorSettings
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 PORT = 2812
 CONFIGS = ("/etc/monit/monitrc", "/etc/monitrc", "/usr/local/etc/monitrc")
@@ -40,7 +42,7 @@ SLOW_TEST_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Collected:
-    """One service and when Monit last looked at it."""
+    """One service and when Monit last checked it."""
 
     name: str
     at: float
@@ -49,7 +51,7 @@ class Collected:
 
 
 @dataclass(frozen=True)
-class State:
+class Status:
     """/_status?format=xml in a few values; seconds."""
 
     uptime: float
@@ -58,22 +60,24 @@ class State:
     services: tuple[Collected, ...]
 
 
-def parse_state(body: bytes) -> State:
-    """Monit's XML (src/http/xml.c), in ISO-8859-1 as it says. Trouble when it is not that."""
+def parse_status(body: bytes) -> Status:
+    """Monit's XML (src/http/xml.c), in ISO-8859-1 as it says. Malformed when it is not that."""
+    from xml.etree import ElementTree  # for this one of all monitors
+
     try:
         root = ElementTree.fromstring(body)
     except ElementTree.ParseError:
-        raise asking.Trouble("strange", "the answer is not Monit's XML") from None
+        raise http.Malformed("the answer is not Monit's XML") from None
     if root.tag != "monit":
-        raise asking.Trouble("strange", "the answer is not Monit's XML")
+        raise http.Malformed("the answer is not Monit's XML")
 
-    def number(element: ElementTree.Element, path: str) -> float:
+    def number(element: Element, path: str) -> float:
         try:
             return float(element.findtext(path) or 0)
         except ValueError:
             return 0.0
 
-    return State(
+    return Status(
         uptime=number(root, "server/uptime"),
         poll=number(root, "server/poll"),
         start_delay=number(root, "server/startdelay"),
@@ -90,7 +94,7 @@ def parse_state(body: bytes) -> State:
 
 
 @dataclass(frozen=True)
-class Door:
+class Httpd:
     """Monit's HTTP server, from a control file."""
 
     port: int = 0
@@ -100,17 +104,17 @@ class Door:
     password: str = ""
 
 
-def parse_control_file(text: str) -> Door:
+def parse_control_file(text: str) -> Httpd:
     """`set httpd port N [use address H] | unixsocket PATH`, `allow user:password` (monit(1))."""
     text = re.sub(r"(?m)#.*$", "", text)
     httpd = re.search(r"(?is)\bset\s+httpd\b(.*?)(?=\n\s*(?:set|check|include)\b|\Z)", text)
     if not httpd:
-        return Door()
+        return Httpd()
     port = re.search(r"(?i)\bport\s+(\d+)", httpd.group(1))
     host = re.search(r"(?i)\buse\s+address\s+(\S+)", httpd.group(1))
     socket = re.search(r"(?i)\bunixsocket\s+\"?([^\s\"]+)", httpd.group(1))
     login = re.search(r"(?i)\ballow\s+\"?([\w.-]+)\"?:\"?([^\s\"]+)\"?", httpd.group(1))
-    return Door(
+    return Httpd(
         int(port.group(1)) if port else 0,
         host.group(1) if host else "",
         socket.group(1) if socket else "",
@@ -120,19 +124,14 @@ def parse_control_file(text: str) -> Door:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One Monit in one look."""
+class Observation(answers.MonitorObservation):
+    """One Monit."""
 
-    name: str
-    url: str
-    probe_seconds: float | None = None
-    date: str = ""
-    trouble: tuple[str, str] = ("", "")
-    state: State | None = None
-    main: Process | None = None
+    status: Status | None = None
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Monit daemon of this host, by its process."""
     return [
         instance(
             "monit",
@@ -147,92 +146,115 @@ def found(table: Sequence[Process]) -> list[Target]:
     ]
 
 
-def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
+def observe(
+    target: Target,
+    settings: MonitorSettings,
+    table: Sequence[Process],
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Observation:
     """Ask for the XML; where the control file may be read, with the login that it allows.
 
     That is what `monit status` does, and only its own user can.
     """
-    door, is_read = Door(), False
+    httpd = _httpd_of(target)
+    known = httpd or Httpd()
+    url = answers.url_of(replace(target, host=target.host or known.host), known.port or PORT)
+    observation = Observation(
+        target.name,
+        url,
+        main=target.main,
+        is_guessed=not (known.port or target.url or target.port),
+    )
+    if httpd and not (httpd.port or httpd.socket or target.is_located):
+        why = "its control file has no `set httpd`, so nothing can be asked"
+        return replace(observation, failure=http.Forbidden(why))
+    own_socket = "" if target.is_located or known.port else known.socket
+    request = replace(
+        answers.request_of(f"{url}/_status?format=xml", settings),
+        unix_socket=target.socket or own_socket,
+        user=settings.user or known.user,
+        password=settings.password or known.password,
+    )
+
+    def asking(empty: Observation) -> Observation:
+        answer = answers.page(request)
+        return answers.answered_by(empty, answer, status=parse_status(answer.body))
+
+    return answers.observed(observation, asking)
+
+
+def _httpd_of(target: Target) -> Httpd | None:
+    """Monit's HTTP server from its control file; None where no such file can be read."""
     paths = (str(target.config),) if target.config else () if target.url or target.host else CONFIGS
+    httpd = None
     for path in paths:
         try:
-            door = parse_control_file(Path(path).read_text("utf-8", "replace"))
-            is_read = True
+            httpd = parse_control_file(Path(path).read_text("utf-8", "replace"))
         except OSError:
             continue
-    is_told = bool(target.url or target.host or target.port or target.socket)
-    unix_socket = target.socket or ("" if is_told or door.port else door.socket)
-    url = url_of(replace(target, host=target.host or door.host), door.port or PORT)
-    seen = Sight(target.name, url, main=target.main)
-    if is_read and not (door.port or door.socket or is_told):
-        trouble = ("forbidden", "its control file has no `set httpd`, so nothing can be asked")
-        return replace(seen, trouble=trouble)
-    login = {"user": wishes.user or door.user, "password": wishes.password or door.password}
-    try:
-        answer = page(f"{url}/_status?format=xml", wishes, unix_socket=unix_socket, **login)
-        return replace(
-            seen,
-            probe_seconds=answer.seconds,
-            date=answer.headers.get("Date", ""),
-            state=parse_state(answer.body),
-        )
-    except asking.Trouble as trouble:
-        kind, text = trouble.told
-        if kind == "refused" and target.main and not (door.port or target.url or target.port):
-            # That port was only the usual one: its control file is not ours to read.
-            kind, text = (
-                "forbidden",
-                f"{text}, and its control file cannot be read (--url, --socket)",
-            )
-        return replace(seen, trouble=(kind, text))
+    return httpd
 
 
 RESTART = "monit status; journalctl -u monit -n 50"
 
 
-def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs = halted(seen.main)
-    state = seen.state
-    if state is None:
-        organs.append(unanswered(*seen.trouble, next=RESTART, has_login=bool(wishes.user)))
-        return Seen(seen.name, tuple(organs), age_measures(seen.name, None, None, None))
-    organs += answered(seen.probe_seconds, seen.date, clock)
-    limit = wishes.silence or wishes.intervals * state.poll + SLOW_TEST_SECONDS
-    grace = max(wishes.startup_grace, state.start_delay + state.poll)
-    is_young = state.uptime < grace
-    regular = [s for s in state.services if s.is_monitored and not s.has_own_rhythm and s.at]
-    age = clock.age(max(s.at for s in regular)) if regular else None
+def judge(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
+    components = answers.halted(observation.main)
+    status = observation.status
+    if observation.failure or status is None:
+        failure = observation.failure or http.HttpError()
+        if isinstance(failure, http.Refused) and observation.main and observation.is_guessed:
+            # That port was only the usual one: its control file is not ours to read.
+            failure = http.Forbidden(
+                f"{failure}, and its control file cannot be read (--url, --socket)"
+            )
+        components.append(answers.unanswered(failure, RESTART, has_login=bool(settings.user)))
+        return answers.health(observation, components)
+    components += answers.answers(observation, clock)
+    limit = settings.silence or settings.intervals * status.poll + SLOW_TEST_SECONDS
+    grace = max(settings.startup_grace, status.start_delay + status.poll)
+    regular = [s for s in status.services if s.is_monitored and not s.has_own_rhythm and s.at]
     late = [s for s in regular if clock.age(s.at) > limit]
-    if not regular:
-        organs.append(fine("executor", "has nothing to do: no service is monitored"))
-    elif age is not None and age < -5:
-        organs.append(
-            dead("clock", f"is wrong: the newest values are from {ago(age)}", "timedatectl")
-        )
-    elif age is not None and age > limit and not is_young:
-        organs.append(
-            dead(
+    age = clock.age(max(s.at for s in regular)) if regular else None
+    if age is None:
+        components.append(ok("executor", "has nothing to do: no service is monitored"))
+    elif age < -5:
+        text = f"is wrong: the newest values are from {ago(age)}"
+        components.append(critical("clock", text, "timedatectl"))
+    elif age > limit and not status.uptime < grace:
+        components.append(
+            critical(
                 "executor",
-                f"has looked at nothing for {ago(age)} (limit {ago(limit)}, "
-                f"poll {state.poll:.0f}s): its check loop is blocked",
+                f"has checked nothing for {ago(age)} (limit {ago(limit)}, "
+                f"poll {status.poll:.0f}s): its check loop is blocked",
                 RESTART,
             )
         )
-    elif late and not is_young:
-        worst = min(late, key=lambda s: s.at)
-        organs.append(
-            poor(
-                "executor",
-                f"starves {len(late)} of {len(regular)} services, {safe(worst.name, 60)} was "
-                f"looked at {ago(clock.age(worst.at))} ago",
-                RESTART,
-            )
-        )
+    elif late and not status.uptime < grace:
+        components.append(_starved(late, len(regular), clock))
     else:
-        organs.append(fine("executor", f"looked at a service {ago(max(0.0, age or 0.0))} ago"))
-    return Seen(
-        seen.name,
-        tuple(organs),
-        age_measures(seen.name, age, limit, seen.probe_seconds, overdue=float(len(late))),
-        started=state.uptime,
+        components.append(ok("executor", f"checked a service {ago(max(0.0, age))} ago"))
+    return answers.health(
+        observation,
+        components,
+        started=status.uptime,
+        age=age,
+        limit=limit,
+        overdue=float(len(late)),
+    )
+
+
+def _starved(late: Sequence[Collected], regular: int, clock: Clock) -> Component:
+    worst = min(late, key=lambda service: service.at)
+    return warning(
+        "executor",
+        f"is behind: {len(late)} of {regular} services are starved, {safe(worst.name, 60)} was "
+        f"last checked {ago(clock.age(worst.at))} ago",
+        RESTART,
     )

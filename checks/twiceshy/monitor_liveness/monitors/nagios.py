@@ -3,46 +3,57 @@
 What goes stale when (measured with 4.4.6): with the main loop stopped, the query handler at once
 and status.dat after its interval; with the workers stopped, nothing but the `last_check` of
 actively checked services: the status file is rewritten, the handler answers and passive results
-come in as if all were well. Passive results set check_type to 1, so they cannot pass for work.
+come in as if all were well.
 
-`last_update` in every block is the time of writing, not of checking. A clean stop deletes
-status.dat; kill -9 leaves it. On a full disk Nagios writes an empty file and renames it over the
-good one, every other time.
+A clean stop deletes status.dat; kill -9 leaves it. On a full disk Nagios writes an empty file and
+renames it over the good one, every other time.
 """
 
 from __future__ import annotations
 
+import enum
 import os
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from twiceshy.kit import deadline, units
-from twiceshy.kit.limits import Limit
+from twiceshy.kit import deadline, http, units
+from twiceshy.kit.http import HttpError
 from twiceshy.kit.plugin import CheckError
 from twiceshy.kit.verdict import Measure, label
-from twiceshy.monitor_liveness.monitors import (
+from twiceshy.monitor_liveness.components import (
+    NO_HISTORY,
     Clock,
-    Organ,
-    Seen,
-    Target,
-    Wishes,
+    Component,
+    Health,
+    age_limit,
+    age_measures,
     ago,
-    asking,
-    children_organ,
-    clock_organ,
-    contact,
-    dead,
-    fine,
-    poor,
-    processes,
-    stopped_organ,
-    unseen,
+    critical,
+    future,
+    is_young,
+    milliseconds,
+    ok,
+    unknown,
+    warning,
 )
-from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors import fifo, parallel, processes, sockets
+from twiceshy.monitor_liveness.monitors.fifo import Fifo, Intake
+from twiceshy.monitor_liveness.monitors.nagios_files import (
+    Config,
+    Status,
+    Truncated,
+    Worker,
+    parse_config,
+    parse_workers,
+    read_status,
+    split_name,
+)
+from twiceshy.monitor_liveness.monitors.processes import Process, executing, stopped
+from twiceshy.monitor_liveness.monitors.targets import Target, config_of
+from twiceshy.monitor_liveness.settings import MonitorSettings
 
 CONFIGS = (
     "/etc/nagios4/nagios.cfg",
@@ -51,11 +62,6 @@ CONFIGS = (
     "/etc/naemon/naemon.cfg",
 )
 
-# A block of status.dat ends with this line (xdata/xsddefault.c); values hold no newline.
-END_OF_BLOCK = b"\n\t}\n"
-
-CHUNK = 1024 * 1024
-
 # Below this a full disk is certain: the next status.dat will be cut short.
 FULL_DISK_BYTES = 64 * 1024
 
@@ -63,295 +69,57 @@ FULL_DISK_BYTES = 64 * 1024
 LATE_SHARE, LATE_LEAST = 0.5, 10
 
 
-@dataclass(frozen=True)
-class Config:
-    """What of nagios.cfg tells where to look and what to expect; seconds."""
+# What is observed
 
-    status_file: str
-    command_file: str
-    query_socket: str
-    lock_file: str = ""
-    interval_length: float = 60.0
-    status_update_interval: float = 10.0
-    service_check_timeout: float = 60.0
-    takes_commands: bool = True
+
+class StatusFault(enum.Enum):
+    """Why there is nothing to know from status.dat."""
+
+    TRUNCATED = "truncated"
+    MISSING = "missing"
+    DENIED = "denied"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
-class Service:
-    """One service's part in the evidence; times are Unix, 0 for never."""
+class StatusFailure:
+    """A status.dat that could not be read; the text is a sentence about it."""
 
-    name: str
-    last_check: float
-    next_check: float
-    interval: float
-    is_active: bool
-    is_passive_result: bool
-    output: str = ""
+    fault: StatusFault
+    text: str
 
 
 @dataclass(frozen=True)
-class Status:
-    """status.dat in a few numbers.
+class Submission:
+    """A canary that was put into the FIFO: its nonce, or why that failed; neither: not tried."""
 
-    `newest` is the last time that a plugin was executed for any service or host; `fastest` the
-    smallest interval among services that are due (not outside their check_period), None when
-    there are none; `most_overdue` seconds beyond the due time, negative when nothing is late.
-    """
-
-    created: float
-    pid: int
-    program_start: float
-    notifications: bool
-    service_checks: bool
-    passive_checks: bool
-    newest: float
-    newest_name: str
-    scheduled: int
-    fastest: float | None
-    overdue: int
-    most_overdue: float
-    executed_last_minute: float | None
-    expected_per_minute: float
-    passive_only: int = 0
-    pulse: Service | None = None
-    canary: Service | None = None
-
-
-class Truncated(Exception):
-    """A status.dat that ends in the middle; the text says where."""
-
-
-def parse_config(text: str) -> Config:
-    """nagios.cfg or naemon.cfg: `key=value`, the last counts. CheckError without status_file."""
-    values: dict[str, str] = {}
-    for line in text.splitlines():
-        key, equals, value = line.strip().partition("=")
-        if equals and not key.startswith(("#", ";")):
-            values[key.strip()] = value.strip()
-    try:
-        status = values.get("status_file") or values["xsddefault_status_file"]
-    except KeyError:
-        raise CheckError("this is no nagios.cfg: it has no status_file") from None
-    command = values.get("command_file", "")
-    socket = values.get("query_socket") or os.path.join(
-        os.path.dirname(command or status), "nagios.qh"
-    )
-
-    def number(key: str, default: float) -> float:
-        try:
-            return float(values.get(key, default))
-        except ValueError:
-            return default
-
-    return Config(
-        status_file=status,
-        command_file=command,
-        query_socket=socket,
-        lock_file=values.get("lock_file", ""),
-        interval_length=number("interval_length", 60.0),
-        status_update_interval=number("status_update_interval", 10.0),
-        service_check_timeout=number("service_check_timeout", 60.0),
-        takes_commands=values.get("check_external_commands", "1") != "0",
-    )
-
-
-def _field(block: bytes, key: bytes, start: int = 0) -> tuple[bytes, int]:
-    """The value of `key` in a block, and where it was: the next search may begin there."""
-    at = block.find(b"\n\t" + key + b"=", start)
-    if at < 0:
-        # Naemon and other releases order fields differently.
-        at = block.find(b"\n\t" + key + b"=") if start else -1
-        if at < 0:
-            return b"", start
-    value = at + len(key) + 3
-    end = block.find(b"\n", value)
-    return block[value : end if end >= 0 else len(block)], at
-
-
-def _number(value: bytes) -> float:
-    """Naemon writes times as sec.usec, Nagios as sec."""
-    try:
-        return float(value)
-    except ValueError:
-        return 0.0
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """A service as operators type it: `host;service` or `host!service`."""
-    for mark in (";", "!"):
-        host, found, service = name.partition(mark)
-        if found:
-            return host.strip(), service.strip()
-    raise CheckError(f"{name!r} does not name a service; type HOST;SERVICE")
-
-
-def read_status(
-    stream: BinaryIO,
-    now: float,
-    config: Config,
-    intervals: float = 2.0,
-    pulse: str = "",
-    canary: str = "",
-) -> Status:
-    """One pass over status.dat, a block at a time; 300 MB need seconds and a few MiB.
-
-    Truncated when the file is empty, ends inside a block or lacks the program's own.
-    """
-    created = newest = 0.0
-    newest_name = b""
-    program: dict[bytes, bytes] = {}
-    scheduled = overdue = passive_only = 0
-    fastest: float | None = None
-    most_overdue = float("-inf")
-    expected = 0.0
-    wanted = {
-        tuple(part.encode() for part in split_name(name)): name for name in (pulse, canary) if name
-    }
-    services: dict[str, Service] = {}
-    length = config.interval_length
-    slack = config.status_update_interval + config.service_check_timeout
-    rest, has_any = b"", False
-
-    while True:
-        chunk = stream.read(CHUNK)
-        if not chunk:
-            break
-        has_any = True
-        blocks = (rest + chunk).split(END_OF_BLOCK)
-        rest = blocks.pop()
-        for block in blocks:
-            opening = block.find(b" {\n")
-            kind = block[block.rfind(b"\n", 0, opening) + 1 : opening] if opening >= 0 else b""
-            if kind == b"servicestatus" or kind == b"hoststatus":
-                # The order of fields is that of xsddefault.c, so each search goes on from the last.
-                at = opening
-                interval_text, at = _field(block, b"check_interval", at)
-                scheduled_text, at = _field(block, b"should_be_scheduled", at)
-                type_text, at = _field(block, b"check_type", at)
-                last_text, at = _field(block, b"last_check", at)
-                next_text, at = _field(block, b"next_check", at)
-                active_text, at = _field(block, b"active_checks_enabled", at)
-                interval = _number(interval_text) * length
-                last, due = _number(last_text), _number(next_text)
-                is_active = active_text == b"1" and scheduled_text == b"1" and interval > 0
-                if type_text == b"0" and last > newest:
-                    newest, newest_name = last, block
-                if active_text == b"0" and kind == b"servicestatus":
-                    passive_only += 1
-                if is_active and due > 0 and due <= now + interval + slack:
-                    scheduled += 1
-                    expected += 60.0 / interval
-                    late = now - due
-                    if late > most_overdue:
-                        most_overdue = late
-                    if late > (intervals - 1) * interval + slack:
-                        overdue += 1
-                    if fastest is None or interval < fastest:
-                        fastest = interval
-                if wanted and kind == b"servicestatus":
-                    key = (
-                        _field(block, b"host_name")[0],
-                        _field(block, b"service_description")[0],
-                    )
-                    if key in wanted:
-                        services[wanted[key]] = Service(
-                            name=wanted[key],
-                            last_check=last,
-                            next_check=due,
-                            interval=interval,
-                            is_active=is_active,
-                            is_passive_result=type_text == b"1",
-                            output=_field(block, b"plugin_output")[0].decode("utf-8", "replace"),
-                        )
-            elif kind == b"info":
-                created = _number(_field(block, b"created")[0])
-            elif kind == b"programstatus":
-                for line in block[opening:].split(b"\n\t"):
-                    key_text, _, value = line.partition(b"=")
-                    program[key_text] = value
-    if not has_any:
-        raise Truncated("is empty (0 bytes)")
-    if not program:
-        raise Truncated("ends before the program's own block")
-    if rest.strip():
-        raise Truncated("ends in the middle of a block")
-
-    stats = program.get(b"active_scheduled_service_check_stats", b"").split(b",")
-    name = b""
-    if newest_name:
-        host, at = _field(newest_name, b"host_name")
-        service = _field(newest_name, b"service_description")[0]
-        name = host + (b";" + service if service else b"")
-    return Status(
-        created=created,
-        pid=int(_number(program.get(b"nagios_pid", program.get(b"naemon_pid", b"0")))),
-        program_start=_number(program.get(b"program_start", b"0")),
-        notifications=program.get(b"enable_notifications", b"1") == b"1",
-        service_checks=program.get(b"active_service_checks_enabled", b"1") == b"1",
-        passive_checks=program.get(b"passive_service_checks_enabled", b"1") == b"1",
-        newest=newest,
-        newest_name=name.decode("utf-8", "replace"),
-        scheduled=scheduled,
-        fastest=fastest,
-        overdue=overdue,
-        most_overdue=most_overdue,
-        executed_last_minute=_number(stats[0]) if stats[0] else None,
-        expected_per_minute=expected,
-        passive_only=passive_only,
-        pulse=services.get(pulse),
-        canary=services.get(canary),
-    )
+    nonce: str = ""
+    failure: str = ""
 
 
 @dataclass(frozen=True)
-class Worker:
-    """A worker as `#wproc wpstats` tells it."""
-
-    pid: int
-    running: int
-    started: int
-
-
-def parse_workers(text: str) -> tuple[Worker, ...]:
-    """The answer to `#wproc wpstats`: a line a worker, `name=..;pid=..;jobs_running=..;...`."""
-    workers = []
-    for line in text.replace("\0", "\n").splitlines():
-        fields = dict(part.partition("=")[::2] for part in line.split(";"))
-        try:
-            workers.append(
-                Worker(int(fields["pid"]), int(fields["jobs_running"]), int(fields["jobs_started"]))
-            )
-        except (KeyError, ValueError):
-            continue
-    return tuple(workers)
-
-
-# What is seen
-
-
-@dataclass(frozen=True)
-class Sight:
-    """All that was seen of one Nagios in one look."""
+class Observation:
+    """One Nagios: status or its failure, echo of the query handler or its failure, and so on."""
 
     name: str
     config: Config
     status: Status | None
-    status_trouble: tuple[str, str] = ("", "")
+    status_failure: StatusFailure | None = None
     echo_seconds: float | None = None
-    echo_trouble: tuple[str, str] = ("", "")
+    echo_failure: HttpError | None = None
     workers: tuple[Worker, ...] = ()
-    intake: tuple[str, str] = ("", "")
+    intake: Fifo = fifo.OFF
     free_bytes: int | None = None
     filesystem: str = ""
     main: Process | None = None
     worker_processes: tuple[Process, ...] = ()
     has_process_table: bool = True
-    submitted: tuple[str, str] = ("", "")
+    submitted: Submission = Submission()
     config_path: str = ""
 
 
 def is_main(process: Process) -> bool:
+    """Whether a process is a Nagios or Naemon daemon, and neither its worker nor a test run."""
     return (
         process.program in ("nagios", "nagios4", "naemon")
         and "--worker" not in process.argv
@@ -363,10 +131,11 @@ def is_main(process: Process) -> bool:
 
 
 def is_worker(process: Process) -> bool:
+    """Whether a process executes plugins for a Nagios or Naemon."""
     return process.program in ("nagios", "nagios4", "naemon") and "--worker" in process.argv
 
 
-def config_of(process: Process) -> str:
+def config_argument(process: Process) -> str:
     """The main configuration file on a daemon's command line: its only plain argument."""
     return next((word for word in process.argv[1:] if not word.startswith("-")), "")
 
@@ -383,7 +152,7 @@ def found(table: Sequence[Process]) -> list[Target]:
         Target(
             kind="naemon" if main.program == "naemon" else "nagios",
             name="naemon" if main.program == "naemon" else "nagios",
-            config=Path(processes.path_of(main, config_of(main))),
+            config=Path(processes.path_of(main, config_argument(main))),
             main=main,
             processes=tuple(processes.family_of(main.pid, table)),
         )
@@ -408,68 +177,43 @@ def found(table: Sequence[Process]) -> list[Target]:
     return targets
 
 
-def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    """Ask the query handler once, read status.dat once, look at FIFO, disk and processes."""
-    path = contact.config_of(target, CONFIGS)
+def observe(
+    target: Target,
+    settings: MonitorSettings,
+    table: Sequence[Process],
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Observation:
+    """Ask the query handler once, read status.dat once, examine FIFO, disk and processes."""
+    path = config_of(target, CONFIGS)
     if not path:
-        raise CheckError(f"no configuration of {target.kind} found; say --config FILE")
-    try:
-        config = parse_config(Path(path).read_text(errors="replace"))
-    except PermissionError:
-        raise CheckError(
-            f"not allowed to read {path}; run the check as the monitor's user"
-        ) from None
-    except OSError as error:
-        raise CheckError(f"cannot read {path}: {error.strerror}") from error
-
+        raise CheckError(f"no configuration of {target.kind} found; give --config FILE")
+    config = _config(path)
     # A status file of a big site takes seconds to read; the echo of one that hangs does, too.
-    (echo_seconds, echo_trouble), (status, status_trouble) = asking.at_once(
+    (echo_seconds, echo_failure), (status, status_failure) = parallel.at_once(
         [
-            lambda: _echo(config.query_socket, wishes.probe_seconds),
-            lambda: _status(config, wishes),
+            lambda: _echo(config.query_socket, settings.probe_seconds),
+            lambda: _status(config, settings),
         ]
     )
-    workers: tuple[Worker, ...] = ()
-    if echo_seconds is not None:
-        # A hung daemon is asked once a run and no more; this one has just answered.
-        try:
-            workers = parse_workers(
-                asking.converse(
-                    config.query_socket, b"#wproc wpstats\0", lambda _: False, wishes.probe_seconds
-                ).text
-            )
-        except asking.Trouble:
-            workers = ()
-    main = target.main
-    if main is None:
-        main = next(
-            (
-                p
-                for p in table
-                if is_main(p) and os.path.realpath(config_of(p)) == os.path.realpath(path)
-            ),
-            None,
-        )
-    if main is None and status is not None and status.pid:
-        main = next((p for p in table if p.pid == status.pid and is_main(p)), None)
-    submitted = ("", "")
-    if wishes.canary and config.command_file:
-        submitted = _submit_canary(config, wishes)
+    # A hung daemon is asked once per run and no more.
+    has_answered = echo_seconds is not None
+    submitted = Submission()
+    if settings.canary and config.command_file:
+        submitted = _submit_canary(config, settings, history)
     free, filesystem = _free_bytes(os.path.dirname(config.status_file) or ".")
-    return Sight(
+    takes_commands = config.takes_commands and bool(config.command_file)
+    return Observation(
         name=target.name,
         config=config,
         status=status,
-        status_trouble=status_trouble,
+        status_failure=status_failure,
         echo_seconds=echo_seconds,
-        echo_trouble=echo_trouble,
-        workers=workers,
-        intake=asking.intake_of(config.command_file)
-        if config.takes_commands and config.command_file
-        else ("off", "external commands are off"),
+        echo_failure=echo_failure,
+        workers=_workers(config, settings) if has_answered else (),
+        intake=fifo.intake_of(config.command_file) if takes_commands else fifo.OFF,
         free_bytes=free,
         filesystem=filesystem,
-        main=main,
+        main=target.main or _main(path, status, table),
         has_process_table=any(process.pid == 1 for process in table),
         worker_processes=tuple(p for p in table if is_worker(p) and config.query_socket in p.argv),
         submitted=submitted,
@@ -477,42 +221,82 @@ def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
     )
 
 
-def _echo(path: str, seconds: float) -> tuple[float | None, tuple[str, str]]:
-    nonce = secrets.token_hex(8)
+def _config(path: str) -> Config:
     try:
-        answer = asking.converse(
-            path, b"@echo " + nonce.encode() + b"\0", lambda said: nonce.encode() in said, seconds
+        return parse_config(Path(path).read_text(errors="replace"))
+    except PermissionError:
+        raise CheckError(
+            f"not allowed to read {path}; run the check as the monitor's user"
+        ) from None
+    except OSError as error:
+        raise CheckError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _main(path: str, status: Status | None, table: Sequence[Process]) -> Process | None:
+    """The main process, by the configuration on its command line, else by status.dat's pid."""
+    mains = [process for process in table if is_main(process)]
+    for process in mains:
+        if os.path.realpath(config_argument(process)) == os.path.realpath(path):
+            return process
+    pid = status.pid if status else 0
+    return next((process for process in mains if pid and process.pid == pid), None)
+
+
+def _echo(path: str, seconds: float) -> tuple[float | None, HttpError | None]:
+    nonce = os.urandom(8).hex()
+    try:
+        answer = sockets.converse(
+            path,
+            b"@echo " + nonce.encode() + b"\0",
+            lambda received: nonce.encode() in received,
+            seconds,
         )
-    except asking.Trouble as trouble:
-        return None, trouble.told
+    except HttpError as failure:
+        return None, failure
     if nonce not in answer.text:
-        return None, ("strange", f"{path} does not echo")
-    return answer.seconds, ("", "")
+        return None, http.Malformed(f"{path} does not echo")
+    return answer.seconds, None
 
 
-def _status(config: Config, wishes: Wishes) -> tuple[Status | None, tuple[str, str]]:
+def _workers(config: Config, settings: MonitorSettings) -> tuple[Worker, ...]:
+    try:
+        answer = sockets.converse(
+            config.query_socket, b"#wproc wpstats\0", lambda _: False, settings.probe_seconds
+        )
+    except HttpError:
+        return ()
+    return parse_workers(answer.text)
+
+
+def _status(
+    config: Config, settings: MonitorSettings
+) -> tuple[Status | None, StatusFailure | None]:
     """status.dat, read again for a while when cut short: a full disk empties every other one."""
     path = config.status_file
-    ends = time.monotonic() + min(wishes.probe_seconds, deadline.remaining() * 0.4)
+    ends = time.monotonic() + min(settings.probe_seconds, deadline.remaining() * 0.4)
     while True:
         try:
             with deadline.doing(f"reading {path}"), open(path, "rb", buffering=0) as stream:
-                return (
-                    read_status(
-                        stream, time.time(), config, wishes.intervals, wishes.pulse, wishes.canary
-                    ),
-                    ("", ""),
+                status = read_status(
+                    stream,
+                    time.time(),
+                    config,
+                    settings.intervals,
+                    settings.pulse,
+                    settings.canary,
                 )
+            return status, None
         except Truncated as cut:
             if time.monotonic() >= ends:
-                return None, ("truncated", f"{path} {cut}")
+                return None, StatusFailure(StatusFault.TRUNCATED, f"{path} {cut}")
             time.sleep(0.25)
         except FileNotFoundError:
-            return None, ("missing", f"{path} does not exist")
+            return None, StatusFailure(StatusFault.MISSING, f"{path} does not exist")
         except PermissionError:
-            return None, ("denied", f"not allowed to read {path}")
+            return None, StatusFailure(StatusFault.DENIED, f"not allowed to read {path}")
         except OSError as error:
-            return None, ("unreadable", f"{path} cannot be read: {error.strerror}")
+            text = f"{path} cannot be read: {error.strerror}"
+            return None, StatusFailure(StatusFault.UNREADABLE, text)
 
 
 def _free_bytes(directory: str) -> tuple[int | None, str]:
@@ -523,239 +307,265 @@ def _free_bytes(directory: str) -> tuple[int | None, str]:
     return numbers.f_bavail * numbers.f_frsize, directory
 
 
-def _submit_canary(config: Config, wishes: Wishes) -> tuple[str, str]:
-    """Put a passive result with a fresh nonce into the FIFO, unless one is still under way.
-
-    Returns the nonce and "", or "" and why it could not be submitted.
-    """
-    pending: Mapping[str, Any] = wishes.remembered.get("canary") or {}
+def _submit_canary(
+    config: Config, settings: MonitorSettings, history: Mapping[str, Any]
+) -> Submission:
+    """Put a passive result with a fresh nonce into the FIFO, unless one is still under way."""
+    pending: Mapping[str, Any] = history.get("canary") or {}
     if pending and not pending.get("returned") and time.time() - pending.get("at", 0) < 60:
-        return "", ""
-    host, service = split_name(wishes.canary)
-    nonce = secrets.token_hex(6)
+        return Submission()
+    host, service = split_name(settings.canary)
+    nonce = os.urandom(6).hex()
     line = (
         f"[{int(time.time())}] PROCESS_SERVICE_CHECK_RESULT;{host};{service};0;"
         f"canary {nonce} of check_monitor_liveness\n"
     )
     try:
-        asking.submit(config.command_file, line)
-    except asking.Trouble as trouble:
-        return "", trouble.text
-    return nonce, ""
+        fifo.submit(config.command_file, line)
+    except fifo.NotSubmitted as error:
+        return Submission(failure=str(error))
+    return Submission(nonce)
 
 
 # What it means
 
 
-def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    """Every organ of a Nagios."""
-    status = seen.status
-    service_name = (
-        "naemon"
-        if "naemon" in seen.config_path
-        else "nagios4"
-        if "nagios4" in seen.config_path
-        else "nagios"
-    )
-    restart = f"systemctl status {service_name}; journalctl -u {service_name} -n 50"
-    started = clock.age(status.program_start) if status and status.program_start else None
-    if seen.main is not None and seen.main.started:
-        started = min(x for x in (started, clock.age(seen.main.started)) if x is not None)
-    is_young = contact.is_young(started, wishes)
-    organs: list[Organ] = []
-    measures: list[Measure] = []
-
-    absent = _absent(seen)
+def judge(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Health:
+    """Every component of a Nagios."""
+    status = observation.status
+    restart = _restart(observation.config_path)
+    started = _started(observation, clock)
+    young = is_young(started, settings.startup_grace)
+    absent = _absent(observation)
     if absent:
-        return Seen(
-            seen.name,
+        failure = observation.status_failure
+        is_missing = failure is not None and failure.fault is StatusFault.MISSING
+        return Health(
+            observation.name,
             (replace(absent, next=restart),),
-            _measures(seen, clock, None),
-            absent=not seen.worker_processes and seen.status_trouble[0] == "missing",
+            _measures(observation, clock, None),
+            absent=not observation.worker_processes and is_missing,
         )
-    organs += _processes(seen)
-    organs.append(_main_loop(seen, clock, restart))
+    components = _processes(observation)
+    components.append(_main_loop(observation, clock, restart))
     limit: float | None = None
     facts: dict[str, Any] = {}
     if status is None:
-        organs.append(_state_file_trouble(seen, is_young, restart))
-        if seen.worker_processes:
-            organ, facts = children_organ(seen.worker_processes, wishes, clock)
-            organs.append(organ)
+        components.append(_without_state_file(observation, young, restart))
+        if observation.worker_processes:
+            component, facts = executing(
+                observation.worker_processes, clock, settings.silence, settings.learning, history
+            )
+            components.append(component)
     else:
-        for what, age in (
-            ("the writing of status.dat", clock.age(status.created)),
-            ("the newest result", clock.age(status.newest) if status.newest else 0.0),
-        ):
-            future = clock_organ(what, age)
-            if future:
-                organs.append(future)
-                break
-        organs.append(_state_file(seen, status, clock, is_young, restart))
-        executor, limit = _executor(seen, status, wishes, clock, is_young)
-        organs.append(executor)
+        components += _clock(status, clock)
+        components.append(_state_file(observation, status, clock, young, restart))
+        executor, limit = _executor(observation, status, settings, clock, young)
+        components.append(executor)
         if not status.notifications:
-            organs.append(
-                poor(
+            components.append(
+                warning(
                     "notifications",
-                    "are disabled: it sees faults and tells nobody",
-                    _submit(seen.config, "ENABLE_NOTIFICATIONS"),
+                    "are disabled: it sees problems and notifies nobody",
+                    _submit(observation.config, "ENABLE_NOTIFICATIONS"),
                 )
             )
-    organs += _intake(seen, wishes, clock)
-    measures += _measures(seen, clock, limit)
-    if wishes.canary:
-        facts["canary"] = _canary_facts(seen, wishes, clock)
-    return Seen(seen.name, tuple(organs), tuple(measures), started=started, facts=facts)
+    canary = _canary_facts(observation, clock, history) if settings.canary else {}
+    components += _intake(observation, settings, clock, canary)
+    if settings.canary:
+        facts["canary"] = canary
+    return Health(
+        observation.name,
+        tuple(components),
+        _measures(observation, clock, limit),
+        started=started,
+        facts=facts,
+    )
 
 
-def _absent(seen: Sight) -> Organ | None:
+def _restart(config_path: str) -> str:
+    """What to type about the service, whose name the path of its configuration tells."""
+    names = ("naemon", "nagios4")
+    service = next((name for name in names if name in config_path), "nagios")
+    return f"systemctl status {service}; journalctl -u {service} -n 50"
+
+
+def _started(observation: Observation, clock: Clock) -> float | None:
+    """How many seconds ago it began, by status.dat or its process, whichever is later."""
+    status, main = observation.status, observation.main
+    ages = []
+    if status and status.program_start:
+        ages.append(clock.age(status.program_start))
+    if main is not None and main.started:
+        ages.append(clock.age(main.started))
+    return min(ages, default=None)
+
+
+def _clock(status: Status, clock: Clock) -> list[Component]:
+    """The clock, if what was written or executed lies in the future."""
+    for what, at in (
+        ("the writing of status.dat", status.created),
+        ("the newest result", status.newest),
+    ):
+        component = future(what, clock.age(at)) if at else None
+        if component:
+            return [component]
+    return []
+
+
+def _absent(observation: Observation) -> Component | None:
     """Why the monitor is not there at all; None if anything shows that it is."""
-    if seen.echo_seconds is not None or seen.main is not None:
+    failure, orphans = observation.echo_failure, observation.worker_processes
+    if observation.echo_seconds is not None or observation.main is not None:
         return None
-    if seen.echo_trouble[0] in ("hung", "closed", "strange"):
+    if isinstance(failure, (http.TimedOut, http.Closed, http.Malformed)):
         return None
-    if seen.echo_trouble[0] == "denied" and not seen.has_process_table:
+    if isinstance(failure, http.NotAllowed) and not observation.has_process_table:
         return None
-    orphans = seen.worker_processes
     if orphans:
         pids = " ".join(str(process.pid) for process in orphans)
-        return dead(
-            "main process",
-            f"is gone, it was killed: {len(orphans)} orphaned "
-            f"worker{'s' if len(orphans) > 1 else ''} left (pid {pids})",
-        )
-    if seen.echo_trouble[0] == "refused" or seen.status is not None:
-        return dead(
+        left = units.count(len(orphans), "orphaned worker")
+        return critical("main process", f"is gone, it was killed: {left} left (pid {pids})")
+    if isinstance(failure, http.Refused) or observation.status is not None:
+        return critical(
             "main process",
             "is not running: it was killed, its status file was left behind",
             is_fleeting=True,
         )
-    return dead(
-        "main process",
-        "is not running: there is no such process"
-        if seen.status_trouble[0] == "denied"
-        else f"is not running ({seen.status_trouble[1]}: stopped or never started)",
-        is_fleeting=True,
-        is_planned=True,
-    )
+    status_failure = observation.status_failure
+    text = "is not running: there is no such process"
+    if status_failure and status_failure.fault is not StatusFault.DENIED:
+        text = f"is not running ({status_failure.text}: stopped or never started)"
+    return critical("main process", text, is_fleeting=True, is_planned=True)
 
 
-def _processes(seen: Sight) -> list[Organ]:
-    organs = []
-    if seen.main is not None:
-        organ = stopped_organ([seen.main], "main process")
-        if organ:
-            organs.append(organ)
-    if seen.worker_processes:
-        organ = stopped_organ(seen.worker_processes, "worker")
-        if organ:
-            organs.append(replace(organ, text=f"{organ.text}; checks handed to them never return"))
-    return organs
+def _processes(observation: Observation) -> list[Component]:
+    components = []
+    if observation.main is not None:
+        component = stopped([observation.main], "main process")
+        if component:
+            components.append(component)
+    if observation.worker_processes:
+        component = stopped(observation.worker_processes, "worker")
+        if component:
+            text = f"{component.text}; checks handed to them never return"
+            components.append(replace(component, text=text))
+    return components
 
 
-def _main_loop(seen: Sight, clock: Clock, restart: str) -> Organ:
-    kind, text = seen.echo_trouble
-    if seen.echo_seconds is not None:
-        return fine("main loop", f"answers in {seen.echo_seconds * 1000:.1f}ms")
-    if kind == "hung":
+def _main_loop(observation: Observation, clock: Clock, restart: str) -> Component:
+    failure = observation.echo_failure
+    if observation.echo_seconds is not None:
+        return ok("main loop", f"answers in {milliseconds(observation.echo_seconds, 1)}")
+    if isinstance(failure, http.TimedOut):
         still = ""
-        if seen.status is not None:
-            still = f" (status.dat still {ago(clock.age(seen.status.created))} old)"
-        return dead("main loop", f"does not answer: {text}{still}", restart)
-    if kind == "denied":
-        return unseen(
-            "main loop", f"cannot be asked: {text}; add the check's user to the group of the socket"
+        if observation.status is not None:
+            still = f" (status.dat still {ago(clock.age(observation.status.created))} old)"
+        return critical("main loop", f"does not answer: {failure}{still}", restart)
+    if isinstance(failure, http.NotAllowed):
+        return unknown(
+            "main loop",
+            f"cannot be asked: {failure}; add the check's user to the group of the socket",
         )
     # A reload takes the socket away for a moment.
-    return dead("main loop", f"does not answer: {text}", restart, is_fleeting=True)
+    return critical("main loop", f"does not answer: {failure}", restart, is_fleeting=True)
 
 
-def _state_file_trouble(seen: Sight, is_young: bool, restart: str) -> Organ:
-    kind, text = seen.status_trouble
-    if kind == "denied":
-        return unseen(
+def _without_state_file(observation: Observation, young: bool, restart: str) -> Component:
+    failure = observation.status_failure or StatusFailure(StatusFault.UNREADABLE, "is unreadable")
+    if failure.fault is StatusFault.DENIED:
+        return unknown(
             "state file",
-            f"cannot be read: {text}; add the check's user to the group of its directory",
+            f"cannot be read: {failure.text}; add the check's user to the group of its directory",
         )
-    full = _full(seen)
+    full = _full(observation)
     if full:
-        return dead("state file", f"is cut short: {text}; {full}", f"df -h {seen.filesystem}")
-    if is_young:
-        return fine("state file", f"{text} yet; it has only just started")
-    return dead("state file", text, restart, is_fleeting=kind == "missing")
+        next_step = f"df -h {observation.filesystem}"
+        return critical("state file", f"is cut short: {failure.text}; {full}", next_step)
+    if young:
+        return ok("state file", f"{failure.text} yet; it has only just started")
+    is_fleeting = failure.fault is StatusFault.MISSING
+    return critical("state file", failure.text, restart, is_fleeting=is_fleeting)
 
 
-def _full(seen: Sight) -> str:
-    if seen.free_bytes is None or seen.free_bytes >= FULL_DISK_BYTES:
+def _full(observation: Observation) -> str:
+    """That the disk is full, in words; "" when it is not."""
+    if observation.free_bytes is None or observation.free_bytes >= FULL_DISK_BYTES:
         return ""
     return (
-        f"the disk under {seen.filesystem} is full ({units.say_size(seen.free_bytes)} free), "
-        "status and retention data are being lost"
+        f"the disk under {observation.filesystem} is full "
+        f"({units.say_size(observation.free_bytes)} free), status and retention data are being lost"
     )
 
 
-def _state_file(seen: Sight, status: Status, clock: Clock, is_young: bool, restart: str) -> Organ:
+def _status_limit(config: Config) -> float:
+    """Seconds after which a status file is stale: three of its intervals, and five."""
+    return 3 * config.status_update_interval + 5
+
+
+def _state_file(
+    observation: Observation, status: Status, clock: Clock, young: bool, restart: str
+) -> Component:
     age = clock.age(status.created)
-    limit = 3 * seen.config.status_update_interval + 5
-    full = _full(seen)
+    full = _full(observation)
     if full:
-        return dead("state file", f"cannot be written: {full}", f"df -h {seen.filesystem}")
-    if age > limit and not is_young:
-        return dead(
+        next_step = f"df -h {observation.filesystem}"
+        return critical("state file", f"cannot be written: {full}", next_step)
+    if age > _status_limit(observation.config) and not young:
+        interval = units.say_duration(observation.config.status_update_interval)
+        return critical(
             "state file",
-            f"is stale: status.dat was written {ago(age)} ago (every "
-            f"{units.say_duration(seen.config.status_update_interval)} is configured)",
+            f"is stale: status.dat was written {ago(age)} ago (every {interval} is configured)",
             restart,
         )
-    return fine("state file", f"is {ago(max(0.0, age))} old")
+    return ok("state file", f"is {ago(max(0.0, age))} old")
 
 
 def _submit(config: Config, command: str) -> str:
-    """How to give Nagios an external command by hand (Nagios Core, External Commands)."""
+    """How to give Nagios an external command (Nagios Core, External Commands)."""
     target = config.command_file or "ITS_COMMAND_FILE"
     return f"printf '[%s] {command}\\n' $(date +%s) > {target}"
 
 
 def _executor(
-    seen: Sight, status: Status, wishes: Wishes, clock: Clock, is_young: bool
-) -> tuple[Organ, float | None]:
+    observation: Observation,
+    status: Status,
+    settings: MonitorSettings,
+    clock: Clock,
+    young: bool,
+) -> tuple[Component, float | None]:
     """Whether plugins are really being executed, and the limit that was derived for it."""
-    config = seen.config
+    config = observation.config
     if not status.service_checks:
-        return (
-            dead(
-                "checks",
-                "are disabled for the whole program: nothing is being checked",
-                _submit(config, "START_EXECUTING_SVC_CHECKS"),
-            ),
-            None,
-        )
-    if wishes.pulse:
-        return _pulse(status, wishes, config, clock, is_young)
+        next_step = _submit(config, "START_EXECUTING_SVC_CHECKS")
+        text = "are disabled for the whole program: nothing is being checked"
+        return critical("checks", text, next_step), None
+    if settings.pulse:
+        return _pulse(status, settings, config, clock, young)
     if status.fastest is None:
         passive = " (passive results only)" if status.passive_only else ""
-        return fine(
-            "executor", f"has nothing to do: no active checks are scheduled now{passive}"
-        ), None
-    limit = wishes.silence or (
-        wishes.intervals * status.fastest
+        text = f"has nothing to do: no active checks are scheduled now{passive}"
+        return ok("executor", text), None
+    limit = settings.silence or (
+        settings.intervals * status.fastest
         + config.status_update_interval
         + config.service_check_timeout
     )
     silence = clock.age(max(status.newest, status.program_start))
     overdue = clock.now - status.most_overdue
     waited = clock.age(overdue) if status.most_overdue > 0 else 0.0
-    if silence > limit and waited > limit - status.fastest and not is_young:
-        return _silent(seen, status, silence, limit), limit
+    if silence > limit and waited > limit - status.fastest and not young:
+        return _silent(observation, status, silence, limit), limit
     share = f"{status.overdue} of {status.scheduled} scheduled checks overdue"
-    if (
-        status.overdue >= LATE_LEAST
-        and status.overdue > LATE_SHARE * status.scheduled
-        and not is_young
-    ):
+    is_behind = status.overdue >= LATE_LEAST and status.overdue > LATE_SHARE * status.scheduled
+    if is_behind and not young:
         return (
-            poor(
+            warning(
                 "executor",
                 f"falls behind: {share}, the newest result is {ago(silence)} old",
                 "nagios4stats; ps -C nagios4 -o pid,stat,etime,args",
@@ -763,25 +573,18 @@ def _executor(
             limit,
         )
     if status.newest:
-        return fine(
-            "executor",
-            f"last executed a plugin {ago(max(0.0, clock.age(status.newest)))} ago; {share}",
-        ), limit
-    return fine("executor", f"has not executed a plugin yet; {share}"), limit
+        last = ago(max(0.0, clock.age(status.newest)))
+        return ok("executor", f"last executed a plugin {last} ago; {share}"), limit
+    return ok("executor", f"has not executed a plugin yet; {share}"), limit
 
 
-def _silent(seen: Sight, status: Status, silence: float, limit: float) -> Organ:
-    stuck = [worker for worker in seen.workers if worker.running]
-    jobs = sum(worker.running for worker in stuck)
-    why = (
-        f", {jobs} job{'s' if jobs > 1 else ''} stuck in {len(stuck)} of "
-        f"{len(seen.workers)} workers"
-        if stuck
-        else ""
-    )
+def _silent(observation: Observation, status: Status, silence: float, limit: float) -> Component:
+    stuck = [worker for worker in observation.workers if worker.running]
+    jobs = units.count(sum(worker.running for worker in stuck), "job")
+    why = f", {jobs} stuck in {len(stuck)} of {len(observation.workers)} workers" if stuck else ""
     last = f" (last: {status.newest_name})" if status.newest_name else ""
-    pids = " ".join(str(worker.pid) for worker in seen.workers)
-    return dead(
+    pids = " ".join(str(worker.pid) for worker in observation.workers)
+    return critical(
         "executor",
         f"has not executed a plugin for {ago(silence)} (limit {ago(limit)}){last}{why}",
         f"ps -o pid,stat,wchan,etime,args {pids}" if pids else "ps -ef; look for the workers",
@@ -789,94 +592,101 @@ def _silent(seen: Sight, status: Status, silence: float, limit: float) -> Organ:
 
 
 def _pulse(
-    status: Status, wishes: Wishes, config: Config, clock: Clock, is_young: bool
-) -> tuple[Organ, float | None]:
+    status: Status, settings: MonitorSettings, config: Config, clock: Clock, young: bool
+) -> tuple[Component, float | None]:
     pulse = status.pulse
     if pulse is None:
-        raise CheckError(f"there is no service {wishes.pulse!r} in {config.status_file} (--pulse)")
-    if not pulse.is_active:
-        return unseen(
-            "executor",
-            f"cannot be judged: {pulse.name} is not actively checked, choose another --pulse",
-        ), None
-    limit = wishes.silence or wishes.intervals * pulse.interval + config.status_update_interval
-    if pulse.is_passive_result:
-        return unseen(
-            "executor", f"cannot be judged: the last result of {pulse.name} was passive"
-        ), limit
-    silence = clock.age(max(pulse.last_check, status.program_start))
-    if silence > limit and not (is_young and silence < limit + wishes.startup_grace):
-        return (
-            dead(
-                "executor",
-                f"has not executed {pulse.name} for {ago(silence)} (limit {ago(limit)})",
-                "ps -ef; look for the workers",
-            ),
-            limit,
+        raise CheckError(
+            f"there is no service {settings.pulse!r} in {config.status_file} (--pulse)"
         )
-    return fine(
-        "executor", f"executed {pulse.name} {ago(max(0.0, clock.age(pulse.last_check)))} ago"
-    ), limit
+    if not pulse.is_active:
+        text = f"cannot be judged: {pulse.name} is not actively checked, choose another --pulse"
+        return unknown("executor", text), None
+    limit = settings.silence or settings.intervals * pulse.interval + config.status_update_interval
+    if pulse.is_passive_result:
+        text = f"cannot be judged: the last result of {pulse.name} was passive"
+        return unknown("executor", text), limit
+    silence = clock.age(max(pulse.last_check, status.program_start))
+    if silence > limit and not (young and silence < limit + settings.startup_grace):
+        text = f"has not executed {pulse.name} for {ago(silence)} (limit {ago(limit)})"
+        return critical("executor", text, "ps -ef; look for the workers"), limit
+    last = ago(max(0.0, clock.age(pulse.last_check)))
+    return ok("executor", f"executed {pulse.name} {last} ago"), limit
 
 
-def _intake(seen: Sight, wishes: Wishes, clock: Clock) -> list[Organ]:
-    """Whether commands and passive results get in."""
-    kind, text = seen.intake
-    next_step = f"ls -l {seen.config.command_file}; rm it if it is no FIFO, then restart"
-    needed = bool(wishes.canary) or bool(seen.status and seen.status.passive_only)
-    if kind == "off":
+def _intake(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    canary: Mapping[str, Any],
+) -> list[Component]:
+    """Whether commands and passive results get in; `canary` are the facts about one."""
+    intake, text = observation.intake.intake, observation.intake.text
+    next_step = f"ls -l {observation.config.command_file}; rm it if it is no FIFO, then restart"
+    if intake is Intake.OFF:
         return []
-    if kind == "denied":
-        if wishes.canary:
-            return [unseen("intake", f"cannot be tried: {text}, which --canary needs")]
+    if intake is Intake.DENIED:
+        if settings.canary:
+            return [unknown("intake", f"cannot be tried: {text}, which --canary needs")]
         return []
-    if kind != "reader":
-        say = dead if needed or kind == "no reader" else poor
-        organ = say("intake", f"takes no commands nor passive results: {text}", next_step)
-        return [replace(organ, is_fleeting=kind in ("missing", "no reader"))]
-    if not wishes.canary:
-        return [fine("intake", "has its reader at the command FIFO")]
-    if seen.submitted[1]:
-        return [dead("intake", f"does not take the canary: {seen.submitted[1]}", next_step)]
-    if seen.status is not None and seen.status.canary is None:
-        return [
-            unseen("intake", f"cannot be tried: there is no service {wishes.canary!r} (--canary)")
-        ]
-    facts = _canary_facts(seen, wishes, clock)
-    if facts.get("waited", 0) > canary_limit(seen.config):
-        return [
-            dead(
-                "intake",
-                f"has lost the canary submitted {ago(facts['waited'])} ago: commands and passive "
-                "results are not taken in",
-                next_step,
-            )
-        ]
-    if facts.get("last_return") is not None:
-        return [
-            fine(
-                "intake", f"brought the last canary back {ago(clock.age(facts['last_return']))} ago"
-            )
-        ]
-    return [fine("intake", "has a canary under way; the next look reads it back")]
+    if intake is not Intake.READER:
+        passive_only = observation.status.passive_only if observation.status else 0
+        is_needed = settings.canary or passive_only or intake is Intake.NO_READER
+        component = (critical if is_needed else warning)(
+            "intake", f"takes no commands nor passive results: {text}", next_step
+        )
+        is_fleeting = intake in (Intake.MISSING, Intake.NO_READER)
+        return [replace(component, is_fleeting=is_fleeting)]
+    if not settings.canary:
+        return [ok("intake", "has its reader at the command FIFO")]
+    return [_canary(observation, settings, clock, canary, next_step)]
+
+
+def _canary(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    facts: Mapping[str, Any],
+    next_step: str,
+) -> Component:
+    """Whether the passive result of --canary has gone in and come back."""
+    if observation.submitted.failure:
+        text = f"does not take the canary: {observation.submitted.failure}"
+        return critical("intake", text, next_step)
+    if observation.status is not None and observation.status.canary is None:
+        text = f"cannot be tried: there is no service {settings.canary!r} (--canary)"
+        return unknown("intake", text)
+    if facts["waited"] > canary_limit(observation.config):
+        return critical(
+            "intake",
+            f"has lost the canary submitted {ago(facts['waited'])} ago: commands and passive "
+            "results are not taken in",
+            next_step,
+        )
+    if facts["last_return"] is not None:
+        returned = ago(clock.age(facts["last_return"]))
+        return ok("intake", f"returned the last canary {returned} ago")
+    return ok("intake", "has a canary under way; the next run reads it back")
 
 
 def canary_limit(config: Config) -> float:
-    """A passive result is in status.dat after one status interval; allow the second."""
+    """A passive result is in status.dat after one status interval; allow the second. Seconds."""
     return 2 * config.status_update_interval + 10
 
 
-def _canary_facts(seen: Sight, wishes: Wishes, clock: Clock) -> dict[str, Any]:
+def _canary_facts(
+    observation: Observation, clock: Clock, history: Mapping[str, Any]
+) -> dict[str, Any]:
     """What to remember of the canary: its nonce, when it left, since when one is waited for."""
-    before: Mapping[str, Any] = wishes.remembered.get("canary") or {}
+    before: Mapping[str, Any] = history.get("canary") or {}
     nonce, at = before.get("nonce", ""), before.get("at", 0.0)
     waiting_since, last_return = before.get("waiting_since"), before.get("last_return")
-    service = seen.status.canary if seen.status else None
+    service = observation.status.canary if observation.status else None
     returned = bool(nonce and service and nonce in service.output)
     if returned:
         waiting_since, last_return = None, clock.now
-    if seen.submitted[0]:
-        nonce, at, returned = seen.submitted[0], clock.now, False
+    if observation.submitted.nonce:
+        nonce, at, returned = observation.submitted.nonce, clock.now, False
         waiting_since = clock.now if waiting_since is None else waiting_since
     return {
         "nonce": nonce,
@@ -888,33 +698,23 @@ def _canary_facts(seen: Sight, wishes: Wishes, clock: Clock) -> dict[str, Any]:
     }
 
 
-def _measures(seen: Sight, clock: Clock, limit: float | None) -> tuple[Measure, ...]:
-    status = seen.status
+def _measures(observation: Observation, clock: Clock, limit: float | None) -> tuple[Measure, ...]:
+    status = observation.status
     newest = status.pulse.last_check if status and status.pulse else status.newest if status else 0
-    return (
-        Measure(
-            label(seen.name, "executed_age"),
-            max(0.0, clock.age(newest)) if newest else None,
-            "s",
-            critical=Limit.parse(f"{limit:.0f}s", unit=units.duration) if limit else None,
-            minimum=0,
-        ),
-        Measure(
-            label(seen.name, "status_age"),
-            max(0.0, clock.age(status.created)) if status else None,
-            "s",
-            critical=Limit.parse(
-                f"{3 * seen.config.status_update_interval + 5:.0f}s", unit=units.duration
-            ),
-            minimum=0,
-        ),
-        Measure(label(seen.name, "probe_time"), seen.echo_seconds, "s", minimum=0),
-        Measure(
-            label(seen.name, "executed_rate"),
-            status.executed_last_minute / 60
-            if status and status.executed_last_minute is not None
-            else None,
-            minimum=0,
-        ),
-        Measure(label(seen.name, "overdue"), status.overdue if status else None, minimum=0),
+    last_minute = status.executed_last_minute if status else None
+    executed_age, *others = age_measures(
+        observation.name,
+        clock.age(newest) if newest else None,
+        limit or None,
+        observation.echo_seconds,
+        status.overdue if status else None,
+        last_minute / 60 if last_minute is not None else None,
     )
+    status_age = Measure(
+        label(observation.name, "status_age"),
+        max(0.0, clock.age(status.created)) if status else None,
+        "s",
+        critical=age_limit(_status_limit(observation.config)),
+        minimum=0,
+    )
+    return (executed_age, status_age, *others)

@@ -7,40 +7,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from twiceshy.kit import http, units
 from twiceshy.kit.verdict import safe
-from twiceshy.monitor_liveness.monitors import (
+from twiceshy.monitor_liveness.components import (
+    NO_HISTORY,
     Clock,
-    Seen,
-    Target,
-    Wishes,
-    age_measures,
-    asking,
-    dead,
-    fine,
-    poor,
-    unanswered,
-    unseen,
-)
-from twiceshy.monitor_liveness.monitors.contact import (
-    answered,
-    ask,
-    expected,
-    halted,
-    instance,
+    Component,
+    Health,
+    critical,
     is_young,
-    url_of,
+    ok,
+    unknown,
+    warning,
 )
+from twiceshy.monitor_liveness.monitors import answers
 from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors.targets import Target, instance
+from twiceshy.monitor_liveness.settings import MonitorSettings
 
 PORT = 8003
 RESTART = "journalctl -u newrelic-infra -n 50"
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class Backend:
     """One endpoint of the backend as the agent reaches it."""
 
     url: str
@@ -48,82 +42,86 @@ class Endpoint:
     error: str
 
 
-def parse_status(text: str) -> tuple[Endpoint, ...]:
-    """GET /v1/status: `checks.endpoints`; Trouble when it is not that."""
-    with expected("the answer is not that of New Relic's agent"):
+def parse_status(text: str) -> tuple[Backend, ...]:
+    """GET /v1/status: `checks.endpoints`; Malformed when it is not that."""
+    with answers.expected("the answer is not that of New Relic's agent"):
         return tuple(
-            Endpoint(str(e.get("url", "?")), bool(e.get("reachable")), str(e.get("error") or ""))
+            Backend(str(e.get("url", "?")), bool(e.get("reachable")), str(e.get("error") or ""))
             for e in json.loads(text)["checks"]["endpoints"]
         )
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One agent in one look."""
+class Observation(answers.MonitorObservation):
+    """One agent."""
 
-    name: str
-    url: str
-    is_told: bool
-    probe_seconds: float | None = None
-    trouble: tuple[str, str] = ("", "")
-    endpoints: tuple[Endpoint, ...] = ()
+    backends: tuple[Backend, ...] = ()
     has_entity: bool = True
-    main: Process | None = None
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every New Relic agent of this host, by its process."""
     return [
         instance("newrelic", process) for process in table if process.program == "newrelic-infra"
     ]
 
 
-def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    seen = Sight(
-        target.name,
-        url_of(target, PORT),
-        is_told=bool(target.url or target.host or target.port),
-        main=target.main,
-    )
-    try:
-        answer = ask(seen.url + "/v1/status", wishes)
+def observe(
+    target: Target,
+    settings: MonitorSettings,
+    table: Sequence[Process],
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Observation:
+    """Ask the status server."""
+
+    def asking(empty: Observation) -> Observation:
+        answer = answers.ask(empty.url + "/v1/status", settings)
+        backends = parse_status(answer.text)
+        entity = answers.ask(empty.url + "/v1/status/entity", settings)
         return replace(
-            seen,
-            probe_seconds=answer.seconds,
-            endpoints=parse_status(answer.text),
-            has_entity=ask(seen.url + "/v1/status/entity", wishes).status == 200,
+            empty, seconds=answer.seconds, backends=backends, has_entity=entity.status == 200
         )
-    except asking.Trouble as trouble:
-        return replace(seen, trouble=trouble.told)
+
+    url = answers.url_of(target, PORT)
+    is_guessed = not target.is_located
+    return answers.observed(
+        Observation(target.name, url, main=target.main, is_guessed=is_guessed), asking
+    )
 
 
-def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs = halted(seen.main)
-    started = clock.age(seen.main.started) if seen.main else None
-    if seen.trouble[0] == "refused" and not seen.is_told:
-        organs.append(
-            unseen(
-                "main loop", f"cannot be asked: {seen.trouble[1]}; set status_server_enabled: true"
-            )
+def judge(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
+    components = answers.halted(observation.main)
+    started = answers.process_age(observation, clock)
+    failure = observation.failure
+    if isinstance(failure, http.Refused) and observation.is_guessed:
+        components.append(
+            unknown("main loop", f"cannot be asked: {failure}; set status_server_enabled: true")
         )
-    elif seen.trouble[0]:
-        organs.append(unanswered(*seen.trouble, next=RESTART))
+    elif failure:
+        components.append(answers.unanswered(failure, RESTART))
     else:
-        organs += answered(seen.probe_seconds, "", clock)
-        lost = [endpoint for endpoint in seen.endpoints if not endpoint.is_reachable]
-        if lost:
-            organs.append(
-                (dead if len(lost) == len(seen.endpoints) else poor)(
-                    "backend link",
-                    f"is down to {len(lost)} of {len(seen.endpoints)} endpoints, "
-                    f"{safe(lost[0].url, 80)}: {safe(lost[0].error, 80)}",
-                    RESTART,
-                )
-            )
-        else:
-            organs.append(fine("backend link", f"is up to {len(seen.endpoints)} endpoints"))
-        if not seen.has_entity:
-            say = fine if is_young(started, wishes) else poor
-            organs.append(say("identity", "is not known to the backend yet"))
-    return Seen(
-        seen.name, tuple(organs), age_measures(seen.name, None, None, seen.probe_seconds), started
+        components += answers.answers(observation, clock)
+        components.append(_link(observation.backends))
+        if not observation.has_entity:
+            say = ok if is_young(started, settings.startup_grace) else warning
+            components.append(say("identity", "is not known to the backend yet"))
+    return answers.health(observation, components, started=started)
+
+
+def _link(backends: Sequence[Backend]) -> Component:
+    lost = [backend for backend in backends if not backend.is_reachable]
+    if not lost:
+        return ok("backend link", f"is up to {units.count(len(backends), 'endpoint')}")
+    say = critical if len(lost) == len(backends) else warning
+    return say(
+        "backend link",
+        f"is down to {len(lost)} of {units.count(len(backends), 'endpoint')}, "
+        f"{safe(lost[0].url, 80)}: {safe(lost[0].error, 80)}",
+        RESTART,
     )

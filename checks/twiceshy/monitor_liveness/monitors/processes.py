@@ -1,10 +1,17 @@
-"""The process table, one pass over /proc, no library: what any user may read of any process."""
+"""The process table: what any user may read of any process, and what it proves of a monitor.
+
+One pass over /proc, without a library.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from twiceshy.kit.plugin import State
+from twiceshy.monitor_liveness.components import Clock, Component, ago, critical, ok
 
 # proc(5), /proc/PID/stat, counted from the field after the command name.
 STATE, PPID = 0, 1
@@ -61,7 +68,7 @@ def boot_time(proc: str = "/proc") -> float:
     return 0.0
 
 
-def look(pid: int, proc: str = "/proc", booted: float | None = None) -> Process | None:
+def process_of(pid: int, proc: str = "/proc", booted: float | None = None) -> Process | None:
     """One process, or None when it is gone or hidden (hidepid)."""
     try:
         with open(f"{proc}/{pid}/stat", errors="replace") as stat_file:
@@ -91,7 +98,7 @@ def all_of_host(proc: str = "/proc") -> list[Process]:
     processes = []
     for entry in os.listdir(proc):
         if entry.isdigit():
-            process = look(int(entry), proc, booted)
+            process = process_of(int(entry), proc, booted)
             if process is not None and not is_contained(process.pid, proc):
                 processes.append(process)
     return sorted(processes, key=lambda process: process.pid)
@@ -156,3 +163,85 @@ def path_of(process: Process, path: str) -> str:
         return os.path.join(os.readlink(f"/proc/{process.pid}/cwd"), path)
     except OSError:
         return path
+
+
+# What it means
+
+# Five-minute checks, twice, and a minute: what is unknown of a site's intervals is assumed slow.
+UNKNOWN_INTERVAL_SECONDS = 660.0
+
+
+def executing(
+    parents: Sequence[Process],
+    clock: Clock,
+    silence: float | None,
+    learning: State,
+    history: Mapping[str, Any],
+) -> tuple[Component, dict[str, Any]]:
+    """Whether workers still execute anything, as the process table shows it to everybody.
+
+    Each child that ended and was waited for has added its page faults to its parent's cminflt; a
+    counter that stands still is an executor that stands still. Needs a run before; returns the
+    facts to remember.
+    """
+    total = sum(process.reaped_faults for process in parents)
+    pids = sorted(process.pid for process in parents)
+    before: Mapping[str, Any] = history.get("children") or {}
+    is_same = before.get("pids") == pids
+    moves = is_same and total != before.get("faults")
+    has_moved = moves or (is_same and bool(before.get("moved")))
+    # A reload renews the workers. What was learned of the old ones holds until these stand still.
+    known = bool(before.get("known")) or (not is_same and bool(before.get("moved")))
+    since = float(before.get("since", clock.now)) if is_same and not moves else clock.now
+    facts = {
+        "children": {
+            "pids": pids,
+            "faults": total,
+            "since": since,
+            "moved": has_moved,
+            "known": known,
+        }
+    }
+    still = clock.age(since)
+    limit = silence or UNKNOWN_INTERVAL_SECONDS
+    if still > limit:
+        ps = " ".join(str(pid) for pid in pids)
+        component = critical(
+            "executor",
+            f"has executed nothing for {ago(still)} (limit {ago(limit)}): no child process of "
+            f"its workers has ended (pid {ps})",
+            f"ps -o pid,stat,wchan,etime,args {ps}",
+        )
+    elif has_moved:
+        component = ok("executor", f"has executed something within {ago(max(still, 1.0))}")
+    elif known:
+        component = ok("executor", f"was renewed {ago(still)} ago, and worked before")
+    else:
+        have = f": nothing executed in {ago(still)}" if is_same else ": this is the first run"
+        component = Component("executor", learning, f"has no baseline yet{have}")
+    return component, facts
+
+
+def stopped(processes: Sequence[Process], role: str) -> Component | None:
+    """Processes that are stopped, traced or dead say so in the process table, at once.
+
+    proc(5), field `state`: T stopped, t traced, Z zombie, X dead. D is not among them: a monitor
+    may be waiting for its disk; that is judged over several runs.
+    """
+    halted = [process for process in processes if process.state in "TtZX"]
+    if not halted:
+        return None
+    pids = " ".join(str(process.pid) for process in halted)
+    how = {
+        "T": "stopped (state T)",
+        "t": "held by a debugger (state t)",
+        "Z": "defunct (state Z)",
+        "X": "dead (state X)",
+    }[halted[0].state]
+    return critical(
+        role if len(processes) == 1 else f"{role}s",
+        f"is {how}: pid {pids}"
+        if len(processes) == 1
+        else f"are {how}, {len(halted)} of {len(processes)}: pid {pids}",
+        f"kill -CONT {pids}" if halted[0].state == "T" else f"ps -o pid,stat,wchan,args {pids}",
+    )

@@ -8,91 +8,44 @@ judged by their growth: a healthy start drops one, before Alertmanager is discov
 
 from __future__ import annotations
 
-import datetime
 import json
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from twiceshy.kit import units
+from twiceshy.kit import http, units
+from twiceshy.kit.http import Answer
 from twiceshy.kit.verdict import safe
-from twiceshy.monitor_liveness.monitors import (
+from twiceshy.monitor_liveness.components import (
+    NO_HISTORY,
     Clock,
-    Organ,
-    Seen,
-    Target,
-    Wishes,
-    age_measures,
+    Component,
+    Health,
     ago,
-    asking,
-    dead,
-    fine,
-    poor,
-    processes,
-    unanswered,
-)
-from twiceshy.monitor_liveness.monitors.contact import (
-    answered,
-    expected,
-    halted,
-    instance,
+    critical,
     is_young,
-    page,
-    url_of,
+    ok,
+    warning,
+)
+from twiceshy.monitor_liveness.monitors import answers
+from twiceshy.monitor_liveness.monitors.metrics import (
+    Metrics,
+    first,
+    grown,
+    local_url,
+    not_reloaded,
+    parse_metrics,
+    rfc3339,
+    total,
 )
 from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors.targets import Target, instance
+from twiceshy.monitor_liveness.settings import MonitorSettings
 
 PORT = 9090
-
-Metrics = Mapping[str, list[tuple[Mapping[str, str], float]]]
-
-_SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?\s*$")
-_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"')
-_ESCAPED = re.compile(r"\\(.)")
-
-
-def parse_metrics(text: str) -> Metrics:
-    """The text exposition format (prometheus.io, "Exposition formats"); odd lines are skipped."""
-    metrics: dict[str, list[tuple[Mapping[str, str], float]]] = {}
-    for line in text.splitlines():
-        if not line or line.startswith("#"):
-            continue
-        found = _SAMPLE.match(line)
-        if not found:
-            continue
-        try:
-            value = float(found.group(3))
-        except ValueError:
-            continue
-        labels = {
-            name: _ESCAPED.sub(lambda m: "\n" if m.group(1) == "n" else m.group(1), raw)
-            for name, raw in _LABEL.findall(found.group(2) or "")
-        }
-        metrics.setdefault(found.group(1), []).append((labels, value))
-    return metrics
-
-
-def first(metrics: Metrics, name: str) -> float | None:
-    """The first finite sample of a metric."""
-    return next((v for _, v in metrics.get(name, []) if math.isfinite(v)), None)
-
-
-def total(metrics: Metrics, name: str) -> float | None:
-    """The sum of a metric over its labels; None when it is not exposed."""
-    values = [v for _, v in metrics.get(name, []) if math.isfinite(v)]
-    return sum(values) if values else None
-
-
-def rfc3339(text: str) -> float:
-    """A time as Go writes it, nanoseconds and all; 0 for Go's zero time and for nonsense."""
-    matched = re.match(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)$", text)
-    if not matched or text.startswith("0001"):
-        return 0.0
-    zone = matched.group(3).upper().replace("Z", "+00:00")
-    whole = datetime.datetime.fromisoformat(matched.group(1).upper() + zone).timestamp()
-    return whole + float(matched.group(2) or 0)
+RESTART = "journalctl -u prometheus -n 50"
+APPENDED = "prometheus_tsdb_head_samples_appended_total"
+LOST = ("prometheus_notifications_dropped_total", "prometheus_notifications_errors_total")
 
 
 @dataclass(frozen=True)
@@ -104,10 +57,14 @@ class Scraped:
     interval: float
     timeout: float
 
+    def limit(self, intervals: float) -> float:
+        """Seconds after which no scrape is a fault; ten for a loaded machine."""
+        return intervals * self.interval + self.timeout + 10
+
 
 def parse_targets(text: str) -> list[Scraped]:
-    """/api/v1/targets; Trouble when it is not that. Before 2.29 there is no interval: 1m then."""
-    with expected("the list of targets is not Prometheus'"):
+    """/api/v1/targets; Malformed when it is not that. Before 2.29 there is no interval: 1m then."""
+    with answers.expected("the list of targets is not Prometheus'"):
         return [
             Scraped(
                 name=f"{target.get('scrapePool', '')} {target.get('scrapeUrl', '')}".strip(),
@@ -120,20 +77,15 @@ def parse_targets(text: str) -> list[Scraped]:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One Prometheus in one look."""
+class Observation(answers.MonitorObservation):
+    """One Prometheus."""
 
-    name: str
-    url: str
-    probe_seconds: float | None = None
-    date: str = ""
-    trouble: tuple[str, str] = ("", "")
     metrics: Metrics | None = None
-    targets: tuple[Scraped, ...] | None = None
-    main: Process | None = None
+    targets: tuple[Scraped, ...] = ()
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Prometheus of this host, by its process."""
     return [
         instance("prometheus", process, url=local_url(process, PORT))
         for process in table
@@ -141,166 +93,136 @@ def found(table: Sequence[Process]) -> list[Target]:
     ]
 
 
-def local_url(process: Process, port: int) -> str:
-    """Where a Go monitor of this family listens, from its command line."""
-    listen = (
-        processes.option_of(process.argv, "--web.listen-address", "-web.listen-address")
-        or f":{port}"
-    )
-    host, _, its_port = listen.rpartition(":")
-    host = "127.0.0.1" if host in ("", "0.0.0.0", "[::]", "*") else host
-    prefix = processes.option_of(process.argv, "--web.route-prefix").strip("/")
-    return f"http://{host}:{its_port or port}" + (f"/{prefix}" if prefix else "")
+def observe(
+    target: Target,
+    settings: MonitorSettings,
+    table: Sequence[Process],
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Observation:
+    """Ask for the metrics and the targets."""
+    url = answers.url_of(target, PORT)
 
+    def page(path: str) -> Answer:
+        return answers.page(answers.request_of(url + path, settings))
 
-def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    url = url_of(target, PORT)
-    seen = Sight(target.name, url, main=target.main)
-    try:
-        answer = page(url + "/metrics", wishes)
+    def asking(empty: Observation) -> Observation:
+        answer = page("/metrics")
         metrics = parse_metrics(answer.text)
         if not any(name.startswith("prometheus_") for name in metrics):
-            raise asking.Trouble("strange", f"{url}/metrics has no metrics of a Prometheus")
-        targets = parse_targets(page(url + "/api/v1/targets?state=active", wishes).text)
-    except asking.Trouble as trouble:
-        return replace(seen, trouble=trouble.told)
-    return replace(
-        seen,
-        probe_seconds=answer.seconds,
-        date=answer.headers.get("Date", ""),
-        metrics=metrics,
-        targets=tuple(targets),
-    )
+            raise http.Malformed(f"{url}/metrics has no metrics of a Prometheus")
+        targets = tuple(parse_targets(page("/api/v1/targets?state=active").text))
+        return answers.answered_by(empty, answer, metrics=metrics, targets=targets)
+
+    return answers.observed(Observation(target.name, url, main=target.main), asking)
 
 
-RESTART = "journalctl -u prometheus -n 50"
-
-
-def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs = halted(seen.main)
-    metrics = seen.metrics
-    if metrics is None:
-        organs.append(unanswered(*seen.trouble, next=RESTART, has_login=bool(wishes.user)))
-        return Seen(seen.name, tuple(organs), age_measures(seen.name, None, None, None))
-    organs += answered(seen.probe_seconds, seen.date, clock)
+def judge(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
+    components = answers.halted(observation.main)
+    metrics = observation.metrics
+    if observation.failure or metrics is None:
+        failure = observation.failure or http.HttpError()
+        components.append(answers.unanswered(failure, RESTART, has_login=bool(settings.user)))
+        return answers.health(observation, components)
+    components += answers.answers(observation, clock)
     began = first(metrics, "process_start_time_seconds")
     started = clock.age(began) if began else None
-    young = is_young(started, wishes)
+    young = is_young(started, settings.startup_grace)
     newest = first(metrics, "prometheus_tsdb_head_max_time_seconds")
     age = clock.age(newest) if newest and newest > 0 else None
-    targets = seen.targets or ()
-    limit: float | None = None
-    stuck: list[Scraped] = []
-    if targets:
-        fastest = min(targets, key=lambda target: target.interval)
-        limit = wishes.silence or wishes.intervals * fastest.interval + fastest.timeout + 10
-        stuck = [
-            t
-            for t in targets
-            if t.last and clock.age(t.last) > wishes.intervals * t.interval + t.timeout + 10
-        ]
-        if age is not None and age < -5:
-            organs.append(
-                dead("clock", f"is wrong: the newest sample lies {ago(age)}", "timedatectl")
-            )
-        if (age is None or age > limit) and not young:
-            silent = "brings no sample" if age is None else f"brings no new sample for {ago(age)}"
-            organs.append(
-                dead(
-                    "scheduler",
-                    f"{silent} (limit {ago(limit)}) from {len(targets)} targets",
-                    RESTART,
-                )
-            )
-        elif stuck and not young:
-            say = dead if len(stuck) == len(targets) else poor
-            worst = min(stuck, key=lambda t: t.last)
-            organs.append(
-                say(
-                    "scheduler",
-                    f"leaves {len(stuck)} of {len(targets)} targets out, "
-                    f"{safe(worst.name, 80)} for {ago(clock.age(worst.last))} "
-                    f"(every {units.say_duration(worst.interval)} is configured)",
-                    f"curl -s {seen.url}/api/v1/targets",
-                )
-            )
-        else:
-            at = f"newest sample {ago(max(0.0, age))} old" if age is not None else "no sample yet"
-            organs.append(fine("scheduler", f"scrapes {len(targets)} targets, {at}"))
-    else:
-        organs.append(fine("scheduler", "has nothing to do: no targets are configured"))
-    organs += _rules(metrics, wishes, clock, young)
+    limit = _limit(observation.targets, settings)
+    late = [t for t in observation.targets if _is_late(t, settings, clock)]
+    if limit is not None and age is not None and age < -5:
+        components.append(
+            critical("clock", f"is wrong: the newest sample is {ago(age)}", "timedatectl")
+        )
+    components.append(_scheduler(observation, late, age, limit, young, clock))
+    components += _rules(metrics, settings, clock, young)
     if first(metrics, "prometheus_config_last_reload_successful") == 0:
-        organs.append(
-            poor(
-                "configuration",
-                "was not taken: its last reload failed, it goes on with an old one",
-                "promtool check config /etc/prometheus/prometheus.yml",
+        components.append(not_reloaded("promtool check config /etc/prometheus/prometheus.yml"))
+    lost, facts = grown(metrics, LOST, history)
+    # A start or a reload drops a few, before Alertmanager is discovered: two runs in a row count.
+    if lost and history.get("lost") and not young:
+        components.append(
+            replace(
+                warning(
+                    "notifications",
+                    f"are lost: {lost:.0f} alerts have not reached Alertmanager since the last run",
+                    f"curl -s {observation.url}/api/v1/alertmanagers",
+                ),
+                next_is_here=True,
             )
         )
-    lost, facts = grown(
-        metrics,
-        ("prometheus_notifications_dropped_total", "prometheus_notifications_errors_total"),
-        wishes,
-    )
-    # A start or a reload drops a few, before Alertmanager is discovered: two looks in a row count.
-    if lost and wishes.remembered.get("lost") and not young:
-        organs.append(
-            poor(
-                "notifications",
-                f"are lost: {lost:.0f} alerts did not reach Alertmanager since the last look",
-                f"curl -s {seen.url}/api/v1/alertmanagers",
-            )
-        )
-    return Seen(
-        seen.name,
-        tuple(organs),
-        age_measures(
-            seen.name,
-            age,
-            limit,
-            seen.probe_seconds,
-            overdue=float(len(stuck)) if targets else None,
-            rate=_rate(metrics, wishes, clock),
-        ),
+    facts.update(lost=lost, appended=total(metrics, APPENDED), at=clock.now)
+    return answers.health(
+        observation,
+        components,
         started=started,
-        facts={
-            **facts,
-            "lost": lost,
-            "appended": total(metrics, "prometheus_tsdb_head_samples_appended_total"),
-            "at": clock.now,
-        },
+        age=age,
+        limit=limit,
+        overdue=float(len(late)) if observation.targets else None,
+        rate=_rate(metrics, clock, history),
+        facts=facts,
     )
 
 
-def _rate(metrics: Metrics, wishes: Wishes, clock: Clock) -> float | None:
-    before, now = (
-        wishes.remembered.get("appended"),
-        total(metrics, "prometheus_tsdb_head_samples_appended_total"),
-    )
-    seconds = clock.now - float(wishes.remembered.get("at") or clock.now)
+def _limit(targets: Sequence[Scraped], settings: MonitorSettings) -> float | None:
+    """After how many seconds without any sample Prometheus stands still; None without targets."""
+    if not targets:
+        return None
+    fastest = min(targets, key=lambda target: target.interval)
+    return settings.silence or fastest.limit(settings.intervals)
+
+
+def _is_late(target: Scraped, settings: MonitorSettings, clock: Clock) -> bool:
+    return bool(target.last) and clock.age(target.last) > target.limit(settings.intervals)
+
+
+def _scheduler(
+    observation: Observation,
+    late: Sequence[Scraped],
+    age: float | None,
+    limit: float | None,
+    young: bool,
+    clock: Clock,
+) -> Component:
+    """Whether targets are scraped: all, some, or none; `age` is that of the newest sample."""
+    count = len(observation.targets)
+    if limit is None:
+        return ok("scheduler", "has nothing to do: no targets are configured")
+    targets = units.count(count, "target")
+    if (age is None or age > limit) and not young:
+        silent = "has brought no sample" if age is None else f"has brought no sample for {ago(age)}"
+        return critical("scheduler", f"{silent} (limit {ago(limit)}) from {targets}", RESTART)
+    if late and not young:
+        worst = min(late, key=lambda target: target.last)
+        component = (critical if len(late) == count else warning)(
+            "scheduler",
+            f"has not scraped {len(late)} of {targets} in time, {safe(worst.name, 80)} for "
+            f"{ago(clock.age(worst.last))} ({units.say_duration(worst.interval)} is configured)",
+            f"curl -s {observation.url}/api/v1/targets",
+        )
+        return replace(component, next_is_here=True)
+    at = f"newest sample {ago(max(0.0, age))} old" if age is not None else "no sample yet"
+    return ok("scheduler", f"scrapes {targets}, {at}")
+
+
+def _rate(metrics: Metrics, clock: Clock, history: Mapping[str, Any]) -> float | None:
+    before, now = history.get("appended"), total(metrics, APPENDED)
+    seconds = clock.now - float(history.get("at") or clock.now)
     if before is None or now is None or now < before or seconds <= 0:
         return None
     return float(now - before) / seconds
 
 
-def grown(metrics: Metrics, names: Sequence[str], wishes: Wishes) -> tuple[float, dict[str, Any]]:
-    """By how much counters grew since the last look (0 on the first), and what to remember."""
-    grew = 0.0
-    facts: dict[str, Any] = {}
-    before = wishes.remembered.get("counters") or {}
-    for name in names:
-        now = total(metrics, name)
-        if now is None:
-            continue
-        facts[name] = now
-        then = before.get(name)
-        if then is not None and now > then:
-            grew += now - then
-    return grew, {"counters": facts}
-
-
-def _rules(metrics: Metrics, wishes: Wishes, clock: Clock, young: bool) -> list[Organ]:
+def _rules(
+    metrics: Metrics, settings: MonitorSettings, clock: Clock, young: bool
+) -> list[Component]:
     """Whether rule groups are evaluated, each against its own interval."""
     intervals = {
         labels.get("rule_group", ""): value
@@ -319,17 +241,16 @@ def _rules(metrics: Metrics, wishes: Wishes, clock: Clock, young: bool) -> list[
     ]
     if not groups:
         return []
-    late = [g for g in groups if g[1] > wishes.intervals * g[2] + 10]
+    late = [g for g in groups if g[1] > settings.intervals * g[2] + 10]
     if not late or young:
-        return [fine("rules", f"are evaluated in time ({len(groups)} groups)")]
+        return [ok("rules", f"are evaluated in time ({units.count(len(groups), 'group')})")]
     name, age, interval = max(late, key=lambda g: g[1])
-    say = dead if len(late) == len(groups) else poor
     return [
-        say(
+        (critical if len(late) == len(groups) else warning)(
             "rules",
-            f"are not evaluated: {len(late)} of {len(groups)} groups, "
-            f"{safe(name.rpartition(';')[2], 60)} for {ago(age)} "
-            f"(every {units.say_duration(interval)} is configured)",
+            f"have not been evaluated in time: {len(late)} of "
+            f"{units.count(len(groups), 'group')}, {safe(name.rpartition(';')[2], 60)} for "
+            f"{ago(age)} ({units.say_duration(interval)} is configured)",
             RESTART,
         )
     ]

@@ -8,34 +8,26 @@ inside it does not stop: name a check that runs all the time (--pulse CLIENT;CHE
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import quote
+from typing import Any
 
-from twiceshy.kit.plugin import CheckError
-from twiceshy.monitor_liveness.monitors import (
+from twiceshy.kit import units
+from twiceshy.kit.http import HttpError
+from twiceshy.monitor_liveness.components import (
+    NO_HISTORY,
     Clock,
-    Seen,
-    Target,
-    Wishes,
-    age_measures,
-    ago,
-    asking,
-    dead,
-    fine,
-    unanswered,
-    unseen,
+    Component,
+    Health,
+    critical,
+    ok,
+    unknown,
 )
-from twiceshy.monitor_liveness.monitors.contact import (
-    answered,
-    ask,
-    expected,
-    halted,
-    instance,
-    url_of,
-)
+from twiceshy.monitor_liveness.monitors import answers, sockets
+from twiceshy.monitor_liveness.monitors.answers import Executed
 from twiceshy.monitor_liveness.monitors.processes import Process
-from twiceshy.monitor_liveness.monitors.sensu_go import Executed, parse_event
+from twiceshy.monitor_liveness.monitors.targets import Target, instance
+from twiceshy.monitor_liveness.settings import MonitorSettings
 
 CLIENT_PORT, API_PORT = 3030, 4567
 MOST_MESSAGES = 10000
@@ -52,8 +44,8 @@ class Link:
 
 
 def parse_info(text: str) -> Link:
-    """GET /info; Trouble when it is not that."""
-    with expected("the answer is not that of a Sensu API"):
+    """GET /info; Malformed when it is not that."""
+    with answers.expected("the answer is not that of a Sensu API"):
         info = json.loads(text)
         transport = info.get("transport") or info["rabbitmq"]
         results = transport.get("results") or {}
@@ -66,110 +58,119 @@ def parse_info(text: str) -> Link:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One client or API in one look."""
+class Observation(answers.MonitorObservation):
+    """One client (which says `pong`) or API (which has a `link`)."""
 
-    name: str
-    kind: str
-    probe_seconds: float | None = None
-    trouble: tuple[str, str] = ("", "")
+    kind: str = ""
     pong: bool = False
     link: Link | None = None
     pulse: Executed | None = None
-    pulse_trouble: tuple[str, str] = ("", "")
-    main: Process | None = None
+    pulse_failure: HttpError | None = None
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every classic Sensu client and API of this host, by its process."""
     targets = []
     for process in table:
         # Ruby programs: argv[0] is the interpreter.
         names = [word.rpartition("/")[2] for word in process.argv[:2]]
-        for name, kind in (("sensu-client", "sensu-client"), ("sensu-api", "sensu-api")):
-            if name in names:
+        for kind in ("sensu-client", "sensu-api"):
+            if kind in names:
                 targets.append(instance(kind, process))
     return targets
 
 
-def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    seen = Sight(target.name, target.kind, main=target.main)
-    try:
-        if target.kind == "sensu-client":
-            answer = asking.converse(
-                (target.host or "127.0.0.1", target.port or CLIENT_PORT),
-                b"ping",
-                lambda said: b"pong" in said,
-                wishes.probe_seconds,
-            )
-            return replace(seen, probe_seconds=answer.seconds, pong="pong" in answer.text)
-        url = url_of(target, API_PORT)
-        answer = ask(url + "/info", wishes)
-        seen = replace(seen, probe_seconds=answer.seconds, link=parse_info(answer.text))
-    except asking.Trouble as trouble:
-        return replace(seen, trouble=trouble.told)
-    if wishes.pulse:
-        client, mark, check = wishes.pulse.replace("!", ";").partition(";")
-        if not mark:
-            raise CheckError(f"{wishes.pulse!r} names no result; type CLIENT;CHECK")
-        try:
-            answer = ask(f"{url}/results/{quote(client, safe='')}/{quote(check, safe='')}", wishes)
-            if answer.status == 404:
-                raise asking.Trouble("missing", f"there is no result {client};{check}")
-            seen = replace(seen, pulse=parse_event(answer.text))
-        except asking.Trouble as trouble:
-            seen = replace(seen, pulse_trouble=trouble.told)
-    return seen
+def observe(
+    target: Target,
+    settings: MonitorSettings,
+    table: Sequence[Process],
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Observation:
+    """Ask the client for a pong or the API for its links, and for the result of --pulse."""
+    url = answers.url_of(target, API_PORT)
 
-
-def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    restart = f"journalctl -u {seen.kind} -n 50; tail /var/log/sensu/{seen.kind}.log"
-    organs = halted(seen.main)
-    started = clock.age(seen.main.started) if seen.main else None
-    if seen.trouble[0]:
-        organs.append(unanswered(*seen.trouble, next=restart, has_login=bool(wishes.user)))
-        return Seen(seen.name, tuple(organs), age_measures(seen.name, None, None, None), started)
-    if seen.kind == "sensu-client":
-        organs.append(
-            fine("main loop", "answers ping with pong")
-            if seen.pong
-            else dead("main loop", "does not answer ping with pong", restart)
+    def asking_client(empty: Observation) -> Observation:
+        answer = sockets.converse(
+            (target.host or "127.0.0.1", target.port or CLIENT_PORT),
+            b"ping",
+            lambda received: b"pong" in received,
+            settings.probe_seconds,
         )
-    link = seen.link
-    if link is not None:
-        organs += answered(seen.probe_seconds, "", clock)
-        down = [
-            name for name, up in (("transport", link.transport), ("redis", link.redis)) if not up
-        ]
-        if down:
-            organs.append(dead("links", f"are down: {' and '.join(down)} not connected", restart))
-        elif link.consumers < 1:
-            organs.append(
-                dead("intake", "stands still: no server takes results out of the queue", restart)
-            )
-        elif link.queued > MOST_MESSAGES:
-            organs.append(
-                dead("intake", f"falls behind: {link.queued} results are queued", restart)
-            )
-        else:
-            organs.append(
-                fine("intake", f"has {link.consumers} consumers and {link.queued} results queued")
-            )
-    age = limit = None
-    if seen.pulse is not None:
-        age = clock.age(seen.pulse.at)
-        limit = wishes.silence or wishes.intervals * seen.pulse.interval + 30
-        if age > limit:
-            organs.append(
-                dead(
-                    "executor",
-                    f"has not executed {wishes.pulse} for {ago(age)} (limit {ago(limit)})",
-                    restart,
-                )
-            )
-        else:
-            organs.append(fine("executor", f"executed {wishes.pulse} {ago(max(0.0, age))} ago"))
-    elif seen.pulse_trouble[0]:
-        organs.append(unseen("executor", f"cannot be judged: {seen.pulse_trouble[1]} (--pulse)"))
-    return Seen(
-        seen.name, tuple(organs), age_measures(seen.name, age, limit, seen.probe_seconds), started
+        return answers.answered_by(empty, answer, pong="pong" in answer.text)
+
+    def asking_api(empty: Observation) -> Observation:
+        answer = answers.ask(url + "/info", settings)
+        return replace(empty, seconds=answer.seconds, link=parse_info(answer.text))
+
+    is_client = target.kind == "sensu-client"
+    observation = answers.observed(
+        Observation(target.name, url, main=target.main, kind=target.kind),
+        asking_client if is_client else asking_api,
     )
+    if observation.failure or is_client or not settings.pulse:
+        return observation
+    try:
+        return replace(observation, pulse=_pulse(url, settings))
+    except HttpError as failure:
+        return replace(observation, pulse_failure=failure)
+
+
+def _pulse(url: str, settings: MonitorSettings) -> Executed:
+    from urllib.parse import quote
+
+    client, check = answers.pulse_of(settings.pulse, "CLIENT;CHECK")
+    path = f"/results/{quote(client, safe='')}/{quote(check, safe='')}"
+    answer = answers.ask(url + path, settings)
+    if answer.status == 404:
+        raise answers.NotThere(f"there is no result {client};{check}")
+    return answers.parse_event(answer.text)
+
+
+def judge(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
+    kind = observation.kind
+    restart = f"journalctl -u {kind} -n 50; tail /var/log/sensu/{kind}.log"
+    components = answers.halted(observation.main)
+    started = answers.process_age(observation, clock)
+    if observation.failure:
+        components.append(
+            answers.unanswered(observation.failure, restart, has_login=bool(settings.user))
+        )
+        return answers.health(observation, components, started=started)
+    if kind == "sensu-client":
+        components.append(
+            ok("main loop", "answers ping with pong")
+            if observation.pong
+            else critical("main loop", "does not answer ping with pong", restart)
+        )
+    if observation.link is not None:
+        components += answers.answers(observation, clock)
+        components.append(_work(observation.link, restart))
+    age = limit = None
+    if observation.pulse is not None:
+        age = clock.age(observation.pulse.at)
+        limit = settings.silence or settings.intervals * observation.pulse.interval + 30
+        components.append(answers.executor(settings.pulse, age, limit, restart))
+    elif observation.pulse_failure:
+        components.append(
+            unknown("executor", f"cannot be judged: {observation.pulse_failure} (--pulse)")
+        )
+    return answers.health(observation, components, started=started, age=age, limit=limit)
+
+
+def _work(link: Link, restart: str) -> Component:
+    """Whether results get from the queue to a server."""
+    down = [name for name, up in (("transport", link.transport), ("redis", link.redis)) if not up]
+    if down:
+        return critical("links", f"are down: {' and '.join(down)} not connected", restart)
+    if link.consumers < 1:
+        return critical("intake", "stands still: no server takes results out of the queue", restart)
+    if link.queued > MOST_MESSAGES:
+        return critical("intake", f"falls behind: {link.queued} results are queued", restart)
+    consumers, queued = units.count(link.consumers, "consumer"), units.count(link.queued, "result")
+    return ok("intake", f"has {consumers} and {queued} queued")

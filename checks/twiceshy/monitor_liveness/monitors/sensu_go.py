@@ -11,81 +11,53 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote
 
-from twiceshy.kit.plugin import CheckError
+from twiceshy.kit import http, units
+from twiceshy.kit.http import Answer, HttpError
 from twiceshy.kit.verdict import safe
-from twiceshy.monitor_liveness.monitors import (
+from twiceshy.monitor_liveness.components import (
+    NO_HISTORY,
     Clock,
-    Organ,
-    Seen,
-    Target,
-    Wishes,
-    age_measures,
+    Component,
+    Health,
     ago,
-    asking,
-    dead,
-    fine,
-    poor,
-    unanswered,
-    unseen,
+    critical,
+    ok,
+    unknown,
+    warning,
 )
-from twiceshy.monitor_liveness.monitors.contact import (
-    answered,
-    ask,
-    expected,
-    halted,
-    instance,
-    url_of,
-)
+from twiceshy.monitor_liveness.monitors import answers
+from twiceshy.monitor_liveness.monitors.answers import Executed
 from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors.targets import Target, instance
+from twiceshy.monitor_liveness.settings import MonitorSettings
 
 BACKEND_PORT, AGENT_PORT = 8080, 3031
 
 
-@dataclass(frozen=True)
-class Executed:
-    """When a check was last executed, and how often it should be; seconds."""
-
-    at: float
-    interval: float
-
-
 def parse_health(text: str) -> Mapping[str, Any]:
-    """GET /health; Trouble when it is not that."""
-    with expected("the answer is not that of a Sensu backend"):
+    """GET /health; Malformed when it is not that."""
+    with answers.expected("the answer is not that of a Sensu backend"):
         health = json.loads(text)
         if not isinstance(health, dict) or "ClusterHealth" not in health:
             raise ValueError
         return health
 
 
-def parse_event(text: str) -> Executed:
-    """An event of the core/v2 API; Trouble when it is not that."""
-    with expected("the answer is not a Sensu event"):
-        check = json.loads(text)["check"]
-        return Executed(float(check["executed"]), float(check.get("interval") or 60))
-
-
 @dataclass(frozen=True)
-class Sight:
-    """One backend or agent in one look."""
+class Observation(answers.MonitorObservation):
+    """One backend (with its `health`) or agent (without)."""
 
-    name: str
-    kind: str
-    url: str
-    probe_seconds: float | None = None
-    date: str = ""
-    trouble: tuple[str, str] = ("", "")
+    kind: str = ""
     health: Mapping[str, Any] | None = None
     status: int = 200
     body: str = ""
     pulse: Executed | None = None
-    pulse_trouble: tuple[str, str] = ("", "")
-    main: Process | None = None
+    pulse_failure: HttpError | None = None
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Sensu Go backend and agent of this host, by its process."""
     return [
         instance(
             process.program,
@@ -97,94 +69,109 @@ def found(table: Sequence[Process]) -> list[Target]:
     ]
 
 
-def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
+def observe(
+    target: Target,
+    settings: MonitorSettings,
+    table: Sequence[Process],
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Observation:
+    """Ask for the health, and for the event of --pulse."""
     is_backend = target.kind == "sensu-backend"
-    url = url_of(target, BACKEND_PORT if is_backend else AGENT_PORT)
-    seen = Sight(target.name, target.kind, url, main=target.main)
-    try:
-        answer = _ask(url + ("/health?timeout=2" if is_backend else "/healthz"), wishes)
-        seen = replace(
-            seen,
-            probe_seconds=answer.seconds,
-            date=answer.headers.get("Date", ""),
+    url = answers.url_of(target, BACKEND_PORT if is_backend else AGENT_PORT)
+
+    def asking(empty: Observation) -> Observation:
+        answer = _ask(url + ("/health?timeout=2" if is_backend else "/healthz"), settings)
+        return answers.answered_by(
+            empty,
+            answer,
             status=answer.status,
             body=answer.text,
             health=parse_health(answer.text) if is_backend else None,
         )
-    except asking.Trouble as trouble:
-        return replace(seen, trouble=trouble.told)
-    if is_backend and wishes.pulse:
-        entity, mark, check = wishes.pulse.replace("!", ";").partition(";")
-        if not mark:
-            raise CheckError(f"{wishes.pulse!r} names no event; type ENTITY;CHECK")
-        where = f"{url}/api/core/v2/namespaces/{quote(wishes.namespace, safe='')}/events/"
-        try:
-            answer = _ask(f"{where}{quote(entity, safe='')}/{quote(check, safe='')}", wishes)
-            if answer.status == 404:
-                raise asking.Trouble("missing", f"there is no event {entity};{check}")
-            seen = replace(seen, pulse=parse_event(answer.text))
-        except asking.Trouble as trouble:
-            seen = replace(seen, pulse_trouble=trouble.told)
-    return seen
+
+    observation = answers.observed(
+        Observation(target.name, url, main=target.main, kind=target.kind), asking
+    )
+    if observation.failure or not (is_backend and settings.pulse):
+        return observation
+    try:
+        return replace(observation, pulse=_pulse(url, settings))
+    except HttpError as failure:
+        return replace(observation, pulse_failure=failure)
 
 
-def _ask(url: str, wishes: Wishes) -> asking.Answer:
-    key = {"Authorization": f"Key {wishes.token}"} if wishes.token else {}
-    return ask(url, wishes, user="", token="", headers=key)
+def _pulse(url: str, settings: MonitorSettings) -> Executed:
+    from urllib.parse import quote
+
+    entity, check = answers.pulse_of(settings.pulse, "ENTITY;CHECK")
+    where = f"{url}/api/core/v2/namespaces/{quote(settings.namespace, safe='')}/events/"
+    answer = _ask(f"{where}{quote(entity, safe='')}/{quote(check, safe='')}", settings)
+    if answer.status == 404:
+        raise answers.NotThere(f"there is no event {entity};{check}")
+    return answers.parse_event(answer.text)
 
 
-def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    restart = f"journalctl -u {seen.kind} -n 50"
-    organs = halted(seen.main)
-    started = clock.age(seen.main.started) if seen.main else None
-    if seen.trouble[0]:
-        organs.append(unanswered(*seen.trouble, next=restart, has_login=bool(wishes.token)))
-        return Seen(seen.name, tuple(organs), age_measures(seen.name, None, None, None), started)
-    organs += answered(seen.probe_seconds, seen.date, clock)
-    if seen.health is None:
-        if seen.status == 200 and seen.body.strip().lower().startswith("ok"):
-            organs.append(fine("backend link", "is connected"))
-        else:
-            words = safe(seen.body, 80) or f"HTTP {seen.status}"
-            organs.append(
-                dead("backend link", f"is down, the agent reaches no backend: {words}", restart)
-            )
-        return Seen(
-            seen.name,
-            tuple(organs),
-            age_measures(seen.name, None, None, seen.probe_seconds),
-            started,
+def _ask(url: str, settings: MonitorSettings) -> Answer:
+    request = answers.request_of(url, replace(settings, user="", token=""))
+    if settings.token:
+        key = ("Authorization", f"Key {settings.token}")
+        request = replace(request, fields=(*request.fields, key))
+    return http.ask(request)
+
+
+def judge(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
+    restart = f"journalctl -u {observation.kind} -n 50"
+    components = answers.halted(observation.main)
+    started = answers.process_age(observation, clock)
+    if observation.failure:
+        components.append(
+            answers.unanswered(observation.failure, restart, has_login=bool(settings.token))
         )
-    organs += _stores(seen.health, restart)
+        return answers.health(observation, components, started=started)
+    components += answers.answers(observation, clock)
+    if observation.health is None:
+        components.append(_link(observation, restart))
+        return answers.health(observation, components, started=started)
+    components += _stores(observation.health, restart)
     age = limit = None
-    if seen.pulse is not None:
-        age = clock.age(seen.pulse.at)
-        limit = wishes.silence or wishes.intervals * seen.pulse.interval + 30
+    if observation.pulse is not None:
+        age = clock.age(observation.pulse.at)
+        limit = settings.silence or settings.intervals * observation.pulse.interval + 30
         if age < -60:
-            organs.append(
-                dead("clock", f"is wrong: {wishes.pulse} was executed {ago(age)}", "timedatectl")
-            )
-        elif age > limit:
-            organs.append(
-                dead(
-                    "executor",
-                    f"has not executed {wishes.pulse} for {ago(age)} (limit {ago(limit)})",
-                    f"sensuctl event list; {restart}",
+            components.append(
+                critical(
+                    "clock", f"is wrong: {settings.pulse} was executed {ago(age)}", "timedatectl"
                 )
             )
         else:
-            organs.append(fine("executor", f"executed {wishes.pulse} {ago(max(0.0, age))} ago"))
-    elif wishes.pulse:
-        kind, text = seen.pulse_trouble
-        say = unseen if kind in ("login", "forbidden", "missing") else dead
-        organs.append(say("executor", f"cannot be judged: {text} (--pulse)"))
-    return Seen(
-        seen.name, tuple(organs), age_measures(seen.name, age, limit, seen.probe_seconds), started
-    )
+            next_step = f"sensuctl event list; {restart}"
+            components.append(answers.executor(settings.pulse, age, limit, next_step))
+    elif observation.pulse_failure:
+        is_ours = isinstance(observation.pulse_failure, (http.Rejected, answers.NotThere))
+        components.append(
+            (unknown if is_ours else critical)(
+                "executor", f"cannot be judged: {observation.pulse_failure} (--pulse)"
+            )
+        )
+    return answers.health(observation, components, started=started, age=age, limit=limit)
 
 
-def _stores(health: Mapping[str, Any], restart: str) -> list[Organ]:
-    organs = []
+def _link(observation: Observation, restart: str) -> Component:
+    """The agent's own word: `ok` and 200, or why not (agent API, /healthz)."""
+    if observation.status == 200 and observation.body.strip().lower().startswith("ok"):
+        return ok("backend link", "is connected")
+    words = safe(observation.body, 80) or f"HTTP {observation.status}"
+    return critical("backend link", f"is down, the agent reaches no backend: {words}", restart)
+
+
+def _stores(health: Mapping[str, Any], restart: str) -> list[Component]:
+    components = []
     alarms = health.get("Alarms") or []
     members = health.get("ClusterHealth") or []
     ill = [member for member in members if not member.get("Healthy")]
@@ -192,20 +179,22 @@ def _stores(health: Mapping[str, Any], restart: str) -> list[Organ]:
         why = safe(str((ill[0].get("Err") or "no reason given") if ill else alarms[0]), 120)
         names = ", ".join(safe(str(member.get("Name", "?")), 30) for member in ill[:3])
         what = (
-            f"is ill, {len(ill)} of {len(members)} etcd members ({names}): "
+            f"is unhealthy, {len(ill)} of {units.count(len(members), 'etcd member')} ({names}): "
             if ill
             else "has an etcd alarm: "
         )
-        organs.append(dead("store", what + why, f"sensuctl cluster health; {restart}"))
+        components.append(critical("store", what + why, f"sensuctl cluster health; {restart}"))
     else:
-        organs.append(fine("store", f"is well ({len(members)} etcd members)"))
+        components.append(ok("store", f"is healthy ({units.count(len(members), 'etcd member')})"))
     databases = health.get("PostgresHealth") or []
     for database in databases:
         name = safe(str(database.get("Name", "postgres")), 40)
         if database.get("Healthy") is False:
-            organs.append(
-                dead("events", f"are not stored: PostgreSQL {name} is unhealthy", restart)
+            components.append(
+                critical("events", f"are not stored: PostgreSQL {name} is unhealthy", restart)
             )
         elif not database.get("Active"):
-            organs.append(poor("events", f"go to etcd: PostgreSQL {name} is not active", restart))
-    return organs
+            components.append(
+                warning("events", f"go to etcd: PostgreSQL {name} is not active", restart)
+            )
+    return components

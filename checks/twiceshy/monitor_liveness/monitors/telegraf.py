@@ -7,85 +7,84 @@ ever, while inputs hang. So set that; or have the destination tell how new the n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from twiceshy.kit import http
 from twiceshy.kit.verdict import safe
-from twiceshy.monitor_liveness.monitors import (
-    Clock,
-    Seen,
-    Target,
-    Wishes,
-    age_measures,
-    asking,
-    dead,
-    unanswered,
-    unseen,
-)
-from twiceshy.monitor_liveness.monitors.contact import answered, ask, halted, instance, url_of
+from twiceshy.monitor_liveness.components import NO_HISTORY, Clock, Health, critical, unknown
+from twiceshy.monitor_liveness.monitors import answers
 from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors.targets import Target, instance
+from twiceshy.monitor_liveness.settings import MonitorSettings
 
 PORT = 8080
 RESTART = "journalctl -u telegraf -n 50"
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One Telegraf in one look."""
+class Observation(answers.MonitorObservation):
+    """One Telegraf."""
 
-    name: str
-    url: str
-    is_told: bool
-    probe_seconds: float | None = None
-    trouble: tuple[str, str] = ("", "")
     status: int = 0
     body: str = ""
-    main: Process | None = None
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Telegraf of this host, by its process."""
     return [instance("telegraf", process) for process in table if process.program == "telegraf"]
 
 
-def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
-    seen = Sight(
-        target.name,
-        url_of(target, PORT),
-        is_told=bool(target.url or target.host or target.port),
-        main=target.main,
+def observe(
+    target: Target,
+    settings: MonitorSettings,
+    table: Sequence[Process],
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Observation:
+    """Ask the health output."""
+
+    def asking(empty: Observation) -> Observation:
+        answer = answers.ask(empty.url, settings)
+        return answers.answered_by(empty, answer, status=answer.status, body=answer.text)
+
+    url = answers.url_of(target, PORT)
+    is_guessed = not target.is_located
+    return answers.observed(
+        Observation(target.name, url, main=target.main, is_guessed=is_guessed), asking
     )
-    try:
-        answer = ask(seen.url, wishes)
-    except asking.Trouble as trouble:
-        return replace(seen, trouble=trouble.told)
-    return replace(seen, probe_seconds=answer.seconds, status=answer.status, body=answer.text)
 
 
-def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs = halted(seen.main)
-    if seen.trouble[0] == "refused" and not seen.is_told:
-        organs.append(
-            unseen(
+def judge(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
+    components = answers.halted(observation.main)
+    failure = observation.failure
+    if isinstance(failure, http.Refused) and observation.is_guessed:
+        components.append(
+            unknown(
                 "main loop",
-                f"cannot be asked: {seen.trouble[1]}; configure outputs.health (or give --url)",
+                f"cannot be asked: {failure}; configure outputs.health (or give --url)",
             )
         )
-    elif seen.trouble[0]:
-        organs.append(unanswered(*seen.trouble, next=RESTART, has_login=bool(wishes.user)))
-    elif seen.status == 200:
-        organs += answered(seen.probe_seconds, "", clock)
-    elif seen.status == 503:
-        organs.append(dead("outputs", f"are unhealthy, it says: {safe(seen.body, 100)}", RESTART))
+    elif failure:
+        components.append(answers.unanswered(failure, RESTART, has_login=bool(settings.user)))
+    elif observation.status == 200:
+        components += answers.answers(observation, clock)
+    elif observation.status == 503:
+        components.append(
+            critical("outputs", f"are unhealthy: {safe(observation.body, 100)}", RESTART)
+        )
     else:
-        organs.append(
-            unseen(
+        components.append(
+            unknown(
                 "main loop",
-                f"cannot be asked: HTTP {seen.status}; is {seen.url} its health output?",
+                f"cannot be asked: HTTP {observation.status}; is {observation.url} its health "
+                "output?",
             )
         )
-    return Seen(
-        seen.name,
-        tuple(organs),
-        age_measures(seen.name, None, None, seen.probe_seconds),
-        clock.age(seen.main.started) if seen.main else None,
-    )
+    return answers.health(observation, components, started=answers.process_age(observation, clock))

@@ -7,29 +7,27 @@ hosts of its StatsAllowedIP; some of its items are costly, so it is one question
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from twiceshy.monitor_liveness.monitors import (
+from twiceshy.kit import http
+from twiceshy.monitor_liveness.components import (
+    NO_HISTORY,
     Clock,
-    Organ,
-    Seen,
-    Target,
-    Wishes,
-    age_measures,
-    asking,
-    dead,
-    fine,
-    poor,
-    processes,
-    unanswered,
-    unseen,
+    Component,
+    Health,
+    critical,
+    milliseconds,
+    ok,
+    unknown,
+    warning,
 )
-from twiceshy.monitor_liveness.monitors.contact import expected, halted
+from twiceshy.monitor_liveness.monitors import answers, processes, sockets
 from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.monitor_liveness.monitors.targets import Target
+from twiceshy.monitor_liveness.settings import MonitorSettings
 
 AGENT_PORT, SERVER_PORT = 10050, 10051
 BUSY_PERCENT = 95.0
@@ -38,41 +36,37 @@ BUSY_PERCENT = 95.0
 def packet(text: str) -> bytes:
     """`ZBXD`, flags 1, length, reserved, data."""
     raw = text.encode()
-    return b"ZBXD\x01" + struct.pack("<II", len(raw), 0) + raw
+    return b"ZBXD\x01" + len(raw).to_bytes(4, "little") + bytes(4) + raw
 
 
 def is_whole(received: bytes) -> bool:
-    return len(received) >= 13 and len(received) >= 13 + struct.unpack("<I", received[5:9])[0]
+    """Whether all bytes that the header announces have come."""
+    return len(received) >= 13 + int.from_bytes(received[5:9], "little")
 
 
 def parse_packet(received: bytes) -> str:
-    """The data of a packet; Trouble when it is not one."""
+    """The data of a packet; Malformed when it is not one."""
     if received[:4] != b"ZBXD" or not is_whole(received):
-        raise asking.Trouble("strange", "the answer is not in Zabbix' protocol")
+        raise http.Malformed("the answer is not in Zabbix' protocol")
     return received[13:].decode("utf-8", "replace")
 
 
 def parse_stats(text: str) -> Mapping[str, Any]:
-    """The answer to zabbix.stats; Trouble when it is refused or no such answer."""
-    with expected("the answer is not that of zabbix.stats"):
+    """The answer to zabbix.stats; Forbidden when it is refused, else Malformed."""
+    with answers.expected("the answer is not that of zabbix.stats"):
         answer = json.loads(text)
         if answer.get("response") != "success":
-            raise asking.Trouble("forbidden", f"zabbix.stats is refused: {answer.get('info', '')}")
+            raise http.Forbidden(f"zabbix.stats is refused: {answer.get('info', '')}")
         return dict(answer["data"])
 
 
 @dataclass(frozen=True)
-class Sight:
-    """One Zabbix agent or server in one look."""
+class Observation(answers.MonitorObservation):
+    """One Zabbix agent (its answer to agent.ping) or server (its statistics)."""
 
-    name: str
-    kind: str
-    address: str
-    probe_seconds: float | None = None
-    trouble: tuple[str, str] = ("", "")
+    kind: str = ""
     ping: str = ""
-    stats: Mapping[str, Any] | None = None
-    main: Process | None = None
+    stats: Mapping[str, Any] = field(default_factory=dict)
 
 
 AGENTS = ("zabbix_agent2", "zabbix_agentd")
@@ -80,6 +74,7 @@ SERVERS = ("zabbix_server", "zabbix_proxy")
 
 
 def found(table: Sequence[Process]) -> list[Target]:
+    """Every Zabbix agent, server and proxy of this host, by its process."""
     pids = {p.pid for p in table if p.name.startswith("zabbix_")}
     targets = []
     for process in table:
@@ -112,57 +107,62 @@ def _port(config: str, default: int) -> int:
     return default
 
 
-def sight(target: Target, wishes: Wishes, table: Sequence[Process]) -> Sight:
+def observe(
+    target: Target,
+    settings: MonitorSettings,
+    table: Sequence[Process],
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Observation:
+    """Ask once, in Zabbix' own protocol."""
     is_agent = target.kind == "zabbix-agent"
-    port = target.port or (
-        _port(str(target.config), AGENT_PORT if is_agent else SERVER_PORT)
-        if target.config
-        else AGENT_PORT
-        if is_agent
-        else SERVER_PORT
-    )
+    default = AGENT_PORT if is_agent else SERVER_PORT
+    port = target.port or (_port(str(target.config), default) if target.config else default)
     address = (target.host or "127.0.0.1", port)
     question = "agent.ping" if is_agent else json.dumps({"request": "zabbix.stats"})
-    seen = Sight(target.name, target.kind, asking.named(address), main=target.main)
-    try:
-        answer = asking.converse(address, packet(question), is_whole, wishes.probe_seconds)
+
+    def asking(empty: Observation) -> Observation:
+        answer = sockets.converse(address, packet(question), is_whole, settings.probe_seconds)
         text = parse_packet(answer.body)
-        stats = None if is_agent else parse_stats(text)
-    except asking.Trouble as trouble:
-        return replace(seen, trouble=trouble.told)
-    return replace(seen, probe_seconds=answer.seconds, ping=text, stats=stats)
+        stats = {} if is_agent else parse_stats(text)
+        return answers.answered_by(empty, answer, ping=text, stats=stats)
+
+    return answers.observed(Observation(target.name, main=target.main, kind=target.kind), asking)
 
 
-def judged(seen: Sight, wishes: Wishes, clock: Clock) -> Seen:
-    organs = halted(seen.main)
-    restart = f"journalctl -u '{seen.kind}*' -n 50"
-    measures = age_measures(seen.name, None, None, seen.probe_seconds)
-    started = clock.age(seen.main.started) if seen.main else None
-    kind, text = seen.trouble
-    if kind == "closed":
+def judge(
+    observation: Observation,
+    settings: MonitorSettings,
+    clock: Clock,
+    history: Mapping[str, Any] = NO_HISTORY,
+) -> Health:
+    """Every component of what was observed, with what is remembered of the last run."""
+    components = answers.halted(observation.main)
+    restart = f"journalctl -u '{observation.kind}*' -n 50"
+    started = answers.process_age(observation, clock)
+    is_agent = observation.kind == "zabbix-agent"
+    failure = observation.failure
+    if isinstance(failure, http.Closed):
         # It hangs up on hosts that are not in its list.
-        option = "Server" if seen.kind == "zabbix-agent" else "StatsAllowedIP"
-        organs.append(
-            unseen("main loop", f"cannot be asked: {text}; is this host in its {option}=?")
+        option = "Server" if is_agent else "StatsAllowedIP"
+        components.append(
+            unknown("main loop", f"cannot be asked: {failure}; is this host in its {option}=?")
         )
-    elif kind:
-        organs.append(unanswered(kind, text, restart))
-    elif seen.kind == "zabbix-agent":
-        if seen.ping.strip() == "1":
-            organs.append(
-                fine("main loop", f"answers agent.ping in {(seen.probe_seconds or 0) * 1000:.0f}ms")
-            )
-        else:
-            organs.append(dead("main loop", "answers, but not 1 to agent.ping", restart))
-    else:
-        organs += _server(seen.stats or {}, restart)
-        boot = (seen.stats or {}).get("boottime")
+    elif failure:
+        components.append(answers.unanswered(failure, restart))
+    elif not is_agent:
+        components += _server(observation.stats, restart)
+        boot = observation.stats.get("boottime")
         started = clock.age(float(boot)) if boot else started
-    return Seen(seen.name, tuple(organs), measures, started=started)
+    elif observation.ping.strip() == "1":
+        took = milliseconds(observation.seconds)
+        components.append(ok("main loop", f"answers agent.ping in {took}"))
+    else:
+        components.append(critical("main loop", "answers, but not 1 to agent.ping", restart))
+    return answers.health(observation, components, started=started)
 
 
-def _server(stats: Mapping[str, Any], restart: str) -> list[Organ]:
-    organs = [fine("main loop", "answers zabbix.stats")]
+def _server(stats: Mapping[str, Any], restart: str) -> list[Component]:
+    components = [ok("main loop", "answers zabbix.stats")]
     busy = []
     for kind, process in (stats.get("process") or {}).items():
         try:
@@ -173,22 +173,17 @@ def _server(stats: Mapping[str, Any], restart: str) -> list[Organ]:
             busy.append((percent, kind))
     if busy:
         percent, kind = max(busy)
-        organs.append(
-            poor(
-                "executor",
-                f"falls behind: all {kind} processes are {percent:.0f}% busy",
-                restart,
-            )
-        )
+        text = f"falls behind: all {kind} processes are {percent:.0f}% busy"
+        components.append(warning("executor", text, restart))
     else:
-        organs.append(fine("executor", "keeps up: no process type is busy all the time"))
+        components.append(ok("executor", "keeps up: no process type is busy all the time"))
     free = ((stats.get("wcache") or {}).get("history") or {}).get("pfree")
     if free is not None and float(free) < 5:
-        organs.append(
-            dead(
+        components.append(
+            critical(
                 "writes",
                 f"do not reach the database: {float(free):.1f}% of the history cache is free",
                 restart,
             )
         )
-    return organs
+    return components
