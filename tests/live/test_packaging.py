@@ -185,12 +185,12 @@ def test_a_zipapp_runs_on_a_python_that_has_nothing(source: Path, tmp_path: Path
         )
         assert (done.returncode, done.stderr) == (3, "")
         assert understood(done.stdout).text.startswith("unrecognized arguments")
-    # And does its work there: what needs no library beyond nagiosplugin, and what lacks one.
-    done = subprocess.run(
-        [*bare, tmp_path / "check_disk_growth"], capture_output=True, text=True, check=False
-    )
-    assert (understood(done.stdout).name, done.stderr) == ("DISK_GROWTH", "")
-    assert "internal error" not in done.stdout
+    # And they do their work there, each with its own folder and the kit alone; without an extra's
+    # library they say what to install.
+    for name in NAMES:
+        done = subprocess.run([*bare, tmp_path / name], capture_output=True, text=True, check=False)
+        assert (understood(done.stdout).name, done.stderr) == (name[len("check_") :].upper(), "")
+        assert "internal error" not in done.stdout
     lacking = [tmp_path / "check_container_restarts", "--docker-host", "tcp://127.0.0.1:9"]
     done = subprocess.run([*bare, *lacking], capture_output=True, text=True, check=False)
     assert understood(done.stdout).state == "UNKNOWN"
