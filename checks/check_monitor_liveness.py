@@ -86,6 +86,9 @@ if TYPE_CHECKING:
 SECOND_TRY_SECONDS = 2.0
 
 
+EVERY = "1m"
+
+
 def applies() -> str:
     """Why there is nothing to check on this host, or ""; a monitor that is gone is missed."""
     if found(processes.all_of_host()):

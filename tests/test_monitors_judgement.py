@@ -100,7 +100,7 @@ def test_monitors_are_found_by_their_processes_and_not_by_their_names_in_argumen
 # Nagios
 
 CONFIG = nagios_files.Config("/v/status.dat", "/rw/nagios.cmd", "/rw/nagios.qh")
-STATUS = nagios_files.Status(
+STATUS = nagios_files.StatusFile(
     created=NOW - 4,
     pid=10,
     program_start=NOW - 9000,
@@ -503,7 +503,7 @@ def test_monit(ages: tuple[float, ...], state: State) -> None:
     services = tuple(monit.Collected(str(age), NOW - age, True, False) for age in ages)
     off = monit.Collected("off", NOW - 99999, False, False)
     observation = monit.Observation(
-        "monit", "", 0.01, status=monit.Status(9000, 10, 0, (*services, off))
+        "monit", "", 0.01, status=monit.MonitStatus(9000, 10, 0, (*services, off))
     )
     assert worst(monit.judge(observation, SETTINGS, CLOCK))[0] is state
 

@@ -38,7 +38,7 @@ CONFIG = nagios.Config(
 )
 
 
-def status(text: bytes, now: float = 0.0, **more: str) -> nagios.Status:
+def status(text: bytes, now: float = 0.0, **more: str) -> nagios.StatusFile:
     now = now or float(text.partition(b"created=")[2].partition(b"\n")[0])
     return nagios.read_status(io.BytesIO(text), now, CONFIG, **more)  # type: ignore[arg-type]
 

@@ -148,7 +148,7 @@ _PERPLS = re.compile(
 
 
 @dataclass(frozen=True)
-class Listed:
+class PerplsLine:
     """One line of `perpls -g`."""
 
     name: str
@@ -156,7 +156,7 @@ class Listed:
     pids: tuple[int, int]  # 0: none, or hidden in its first second
 
 
-def parse_perpls(text: str) -> list[Listed]:
+def parse_perpls(text: str) -> list[PerplsLine]:
     """The lines of `perpls -g` (perpls(8)); others are left out."""
     listed = []
     for line in text.splitlines():
@@ -164,7 +164,7 @@ def parse_perpls(text: str) -> list[Listed]:
         if found:
             active, main, log, name, _, _, main_pid, log_pid = found.groups()
             pids = [int(pid) if pid and pid.isdigit() else 0 for pid in (main_pid, log_pid)]
-            listed.append(Listed(name, (active, main, log), (pids[0], pids[1])))
+            listed.append(PerplsLine(name, (active, main, log), (pids[0], pids[1])))
     return listed
 
 

@@ -151,7 +151,7 @@ class Heartbeat:
 
 
 @dataclass(frozen=True)
-class Reply:
+class EndpointAnswer:
     """One endpoint that must answer: in how many seconds it did, or why not."""
 
     where: str
@@ -177,7 +177,7 @@ class Observation:
     processes: tuple[Process, ...] | None = None
     process_trouble: str = ""
     heartbeat: Heartbeat | None = None
-    replies: tuple[Reply, ...] = ()
+    replies: tuple[EndpointAnswer, ...] = ()
     progress: tuple[Progress, ...] = ()
     unit: Unit | None = None
     monotonic: float = 0.0
@@ -269,7 +269,7 @@ def _heartbeat(path: str) -> Heartbeat:
     return Heartbeat(path, parse_heartbeat(content), modified, content[:200], filesystem=filesystem)
 
 
-def _reply(where: str, daemon: DaemonSettings, settings: MonitorSettings) -> Reply:
+def _reply(where: str, daemon: DaemonSettings, settings: MonitorSettings) -> EndpointAnswer:
     """Connecting proves nothing, the kernel does that: something must be said."""
     address: sockets.Address
     if where.startswith("unix:"):
@@ -292,26 +292,26 @@ def _reply(where: str, daemon: DaemonSettings, settings: MonitorSettings) -> Rep
             settings.probe_seconds,
         )
     except HttpError as failure:
-        return Reply(where, failure=failure)
+        return EndpointAnswer(where, failure=failure)
     if expect not in answer.body:
         words = f"{where} says {safe(answer.text, 60)!r}, without {daemon.expect!r}"
-        return Reply(where, answer.seconds, http.Malformed(words))
-    return Reply(where, answer.seconds)
+        return EndpointAnswer(where, answer.seconds, http.Malformed(words))
+    return EndpointAnswer(where, answer.seconds)
 
 
-def _health_page(daemon: DaemonSettings, settings: MonitorSettings) -> Reply:
+def _health_page(daemon: DaemonSettings, settings: MonitorSettings) -> EndpointAnswer:
     shown = daemon.health_url.partition("?")[0]
     try:
         answer = answers.ask(daemon.health_url, settings)
     except HttpError as failure:
-        return Reply(shown, failure=failure)
+        return EndpointAnswer(shown, failure=failure)
     if answer.status >= 300:
         words = f"HTTP {answer.status}: {safe(answer.text, 80)}"
-        return Reply(shown, answer.seconds, http.Malformed(words))
+        return EndpointAnswer(shown, answer.seconds, http.Malformed(words))
     if daemon.expect not in answer.text:
         words = f"HTTP {answer.status}, but its body lacks {safe(daemon.expect, 40)!r}"
-        return Reply(shown, answer.seconds, http.Malformed(words))
-    return Reply(shown, answer.seconds)
+        return EndpointAnswer(shown, answer.seconds, http.Malformed(words))
+    return EndpointAnswer(shown, answer.seconds)
 
 
 UNIT_PROPERTIES = "LoadState,ActiveState,SubState,WatchdogUSec,WatchdogTimestampMonotonic"
@@ -432,7 +432,7 @@ def judge(
     return Health(observation.name, tuple(components), tuple(measures), started, absent, facts)
 
 
-def _answers(reply: Reply) -> Component:
+def _answers(reply: EndpointAnswer) -> Component:
     where = safe(reply.where, 80)
     if reply.failure is None:
         return ok("main loop", f"{where} answers in {milliseconds(reply.seconds)}")

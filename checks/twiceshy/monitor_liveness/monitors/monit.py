@@ -51,7 +51,7 @@ class Collected:
 
 
 @dataclass(frozen=True)
-class Status:
+class MonitStatus:
     """/_status?format=xml in a few values; seconds."""
 
     uptime: float
@@ -60,7 +60,7 @@ class Status:
     services: tuple[Collected, ...]
 
 
-def parse_status(body: bytes) -> Status:
+def parse_status(body: bytes) -> MonitStatus:
     """Monit's XML (src/http/xml.c), in ISO-8859-1 as it says. Malformed when it is not that."""
     from xml.etree import ElementTree  # for this one of all monitors
 
@@ -77,7 +77,7 @@ def parse_status(body: bytes) -> Status:
         except ValueError:
             return 0.0
 
-    return Status(
+    return MonitStatus(
         uptime=number(root, "server/uptime"),
         poll=number(root, "server/poll"),
         start_delay=number(root, "server/startdelay"),
@@ -127,7 +127,7 @@ def parse_control_file(text: str) -> Httpd:
 class Observation(answers.MonitorObservation):
     """One Monit."""
 
-    status: Status | None = None
+    status: MonitStatus | None = None
 
 
 def found(table: Sequence[Process]) -> list[Target]:

@@ -43,7 +43,7 @@ from twiceshy.monitor_liveness.monitors import fifo, parallel, processes, socket
 from twiceshy.monitor_liveness.monitors.fifo import Fifo, Intake
 from twiceshy.monitor_liveness.monitors.nagios_files import (
     Config,
-    Status,
+    StatusFile,
     Truncated,
     Worker,
     parse_config,
@@ -103,7 +103,7 @@ class Observation:
 
     name: str
     config: Config
-    status: Status | None
+    status: StatusFile | None
     status_failure: StatusFailure | None = None
     echo_seconds: float | None = None
     echo_failure: HttpError | None = None
@@ -232,7 +232,7 @@ def _config(path: str) -> Config:
         raise CheckError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _main(path: str, status: Status | None, table: Sequence[Process]) -> Process | None:
+def _main(path: str, status: StatusFile | None, table: Sequence[Process]) -> Process | None:
     """The main process, by the configuration on its command line, else by status.dat's pid."""
     mains = [process for process in table if is_main(process)]
     for process in mains:
@@ -270,7 +270,7 @@ def _workers(config: Config, settings: MonitorSettings) -> tuple[Worker, ...]:
 
 def _status(
     config: Config, settings: MonitorSettings
-) -> tuple[Status | None, StatusFailure | None]:
+) -> tuple[StatusFile | None, StatusFailure | None]:
     """status.dat, read again for a while when cut short: a full disk empties every other one."""
     path = config.status_file
     ends = time.monotonic() + min(settings.probe_seconds, deadline.remaining() * 0.4)
@@ -406,7 +406,7 @@ def _started(observation: Observation, clock: Clock) -> float | None:
     return min(ages, default=None)
 
 
-def _clock(status: Status, clock: Clock) -> list[Component]:
+def _clock(status: StatusFile, clock: Clock) -> list[Component]:
     """The clock, if what was written or executed lies in the future."""
     for what, at in (
         ("the writing of status.dat", status.created),
@@ -509,7 +509,7 @@ def _status_limit(config: Config) -> float:
 
 
 def _state_file(
-    observation: Observation, status: Status, clock: Clock, young: bool, restart: str
+    observation: Observation, status: StatusFile, clock: Clock, young: bool, restart: str
 ) -> Component:
     age = clock.age(status.created)
     full = _full(observation)
@@ -534,7 +534,7 @@ def _submit(config: Config, command: str) -> str:
 
 def _executor(
     observation: Observation,
-    status: Status,
+    status: StatusFile,
     settings: MonitorSettings,
     clock: Clock,
     young: bool,
@@ -578,7 +578,9 @@ def _executor(
     return ok("executor", f"has not executed a plugin yet; {share}"), limit
 
 
-def _silent(observation: Observation, status: Status, silence: float, limit: float) -> Component:
+def _silent(
+    observation: Observation, status: StatusFile, silence: float, limit: float
+) -> Component:
     stuck = [worker for worker in observation.workers if worker.running]
     jobs = units.count(sum(worker.running for worker in stuck), "job")
     why = f", {jobs} stuck in {len(stuck)} of {len(observation.workers)} workers" if stuck else ""
@@ -592,7 +594,7 @@ def _silent(observation: Observation, status: Status, silence: float, limit: flo
 
 
 def _pulse(
-    status: Status, settings: MonitorSettings, config: Config, clock: Clock, young: bool
+    status: StatusFile, settings: MonitorSettings, config: Config, clock: Clock, young: bool
 ) -> tuple[Component, float | None]:
     pulse = status.pulse
     if pulse is None:

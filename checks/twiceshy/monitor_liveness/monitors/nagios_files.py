@@ -47,7 +47,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Status:
+class StatusFile:
     """status.dat in a few numbers.
 
     `newest` is the last time that a plugin was executed for any service or host; `fastest` the
@@ -149,7 +149,7 @@ def read_status(
     intervals: float = 2.0,
     pulse: str = "",
     canary: str = "",
-) -> Status:
+) -> StatusFile:
     """One pass over status.dat, a block at a time; 300 MB need seconds and a few MiB.
 
     Truncated when the file is empty, ends inside a block or lacks the program's own.
@@ -176,7 +176,7 @@ def read_status(
     if blocks.rest.strip():
         raise Truncated("ends in the middle of a block")
     stats = program.get(b"active_scheduled_service_check_stats", b"").split(b",")
-    return Status(
+    return StatusFile(
         created=created,
         pid=int(_number(program.get(b"nagios_pid", program.get(b"naemon_pid", b"0")))),
         program_start=_number(program.get(b"program_start", b"0")),
