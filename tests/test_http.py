@@ -279,6 +279,17 @@ def test_an_endless_body_is_too_large() -> None:
     assert isinstance(error, http.Malformed)
 
 
+def test_a_body_is_cut_where_its_beginning_will_do() -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(b"x" * 65536)
+
+    with behaving(serve) as url:
+        assert ask(Request(url, most_bytes=100_000, cut=True)).body == b"x" * 100_000
+
+
 def test_a_connection_is_closed_when_its_time_is_over() -> None:
     closed = threading.Event()
 

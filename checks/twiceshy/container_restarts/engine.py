@@ -272,7 +272,7 @@ def quiet_ssh(url: str) -> Iterator[None]:
     if not url.startswith("ssh://"):
         yield
         return
-    requests = plugin.require("requests", "python3-requests")
+    requests = plugin.require("requests", "python3-requests", "containers")
     before = {name: os.environ.get(name) for name in NO_PROMPTS}
     os.environ.update(NO_PROMPTS)
     stderr = os.dup(2)

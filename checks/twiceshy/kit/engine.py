@@ -101,7 +101,7 @@ class Engine:
         self.server = "docker"
         self._tls = tls
         self._version = "1.41"
-        plugin.require("requests", "python3-requests")
+        plugin.require("requests", "python3-requests", "containers")
         self._docker = plugin.require("docker", "python3-docker")
         self._ask = EngineThread(self._client)
 

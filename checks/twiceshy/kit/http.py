@@ -25,6 +25,7 @@ HttpError              nothing usable came back; `code` says in which way, the t
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import io
 import re
@@ -154,8 +155,8 @@ class Request:
     are a basic login (RFC 7617), else `token` is a bearer token (RFC 6750). `ca_file` replaces the
     system's CAs; `certificate_file` and `key_file` (PEM; the key may stand in the former) are the
     client's own; `tls_name` is the name to expect in the certificate where it is not the host.
-    `seconds` is for everything together, `most_bytes` for the body. Of two `fields` of one name the
-    later counts.
+    `seconds` is for everything together, `most_bytes` for the body, which is TooLarge beyond that
+    or, with `cut`, ends there. Of two `fields` of one name the later counts.
     """
 
     url: str
@@ -173,6 +174,7 @@ class Request:
     insecure: bool = False
     seconds: float = 3.0
     most_bytes: int = MOST_BYTES
+    cut: bool = False
 
     @property
     def where(self) -> str:
@@ -252,24 +254,26 @@ def _asked(request: Request, began: float, ends: float) -> Answer:
                 # A monitor's certificate carries a node name, often not the one to connect to.
                 sock = trust.wrap_socket(sock, server_hostname=request.tls_name or host)
             connection.sock = _Wire(sock, ends)
-            connection.request(
-                request.method or ("GET" if request.body is None else "POST"),
-                quote(
-                    urlunsplit(("", "", parts.path or "/", parts.query, "")),
-                    safe="/?%:@!$&'()*+,;=~",
-                ),
-                body=request.body,
-                headers={
-                    "Accept": "*/*",
-                    "Connection": "close",
-                    **_authorization(
-                        request.user or unquote(parts.username or ""),
-                        request.password or unquote(parts.password or ""),
-                        request.token,
+            # Who has read enough to reject it may hang up; the answer says why.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(
+                    request.method or ("GET" if request.body is None else "POST"),
+                    quote(
+                        urlunsplit(("", "", parts.path or "/", parts.query, "")),
+                        safe="/?%:@!$&'()*+,;=~",
                     ),
-                    **dict(request.fields),
-                },
-            )
+                    body=request.body,
+                    headers={
+                        "Accept": "*/*",
+                        "Connection": "close",
+                        **_authorization(
+                            request.user or unquote(parts.username or ""),
+                            request.password or unquote(parts.password or ""),
+                            request.token,
+                        ),
+                        **dict(request.fields),
+                    },
+                )
             response = connection.getresponse()
             body = _body(response, request)
         except socket.timeout as error:
@@ -297,6 +301,8 @@ def _body(response: http.client.HTTPResponse, request: Request) -> bytes:
     while piece := response.read(65536):
         pieces.append(piece)
         size += len(piece)
+        if size > request.most_bytes and request.cut:
+            return b"".join(pieces)[: request.most_bytes]
         if size > request.most_bytes:
             raise TooLarge(f"{request.where} answers with more than {request.most_bytes} bytes")
     if response.length:  # what Content-Length has announced and did not come

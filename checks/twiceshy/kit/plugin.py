@@ -91,8 +91,17 @@ def state(text: str) -> State:
         ) from None
 
 
-def require(module: str, package: str) -> ModuleType:
-    """Import a library that only some checks need; CheckError with the package to install."""
+# The extra of this package that brings a library (setup.cfg, options.extras_require).
+EXTRAS = {"docker": "containers", "requests": "config", "matplotlib": "plot"}
+
+
+def require(module: str, package: str, extra: str = "") -> ModuleType:
+    """Import a library that only some checks need; CheckError with the package to install.
+
+    `extra`: the one that brings it, where that is not the one in EXTRAS.
+    """
+    extra = extra or EXTRAS.get(module.partition(".")[0], "")
+    requirement = f"'twiceshy[{extra}]'" if extra else module
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -100,10 +109,11 @@ def require(module: str, package: str) -> ModuleType:
         if missing.partition(".")[0] != module.partition(".")[0]:
             raise CheckError(
                 f"python library {module} cannot be used, its own library {missing} is missing: "
-                f"reinstall {package} (or pip install {module})"
+                f"reinstall {package} (or pip install {requirement})"
             ) from error
         raise CheckError(
-            f"python library {module} is missing: apt install {package} (or pip install {module})"
+            f"python library {module} is missing: apt install {package} "
+            f"(or pip install {requirement})"
         ) from error
 
 

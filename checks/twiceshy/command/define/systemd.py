@@ -57,8 +57,9 @@ WantedBy=timers.target
     made["twiceshy-mail@.service"] = MAIL.format(mail=place.mail)
     timers = " ".join(f"{_unit(check)}.timer" for check in checks)
     made["install.sh"] = (
-        "#!/bin/sh\n# Written by `twiceshy define systemd --into DIR`; run it in DIR, as root.\n"
-        "set -e\ncp ./*.service ./*.timer /etc/systemd/system/\nsystemctl daemon-reload\n"
+        "#!/bin/sh\n# Written by `twiceshy define systemd --into DIR`; run it as root.\n"
+        'set -e\ncd "$(dirname "$0")"\n'
+        "cp ./*.service ./*.timer /etc/systemd/system/\nsystemctl daemon-reload\n"
         f"systemctl enable --now {timers}\n"
     )
     return made

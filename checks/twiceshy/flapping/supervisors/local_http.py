@@ -1,32 +1,31 @@
-"""HTTP to a daemon of this host: over TCP or over a unix socket, with limits on time and size.
+"""HTTP to a supervisor of this host, over TCP or a unix socket: `kit.http`, as supervisors want it.
 
-The one module of this check that speaks HTTP. Its errors are those of `kit.http`.
+Supervisors are asked for as much of their log as is wanted, and a status that rejects the login is
+an answer: it says which credentials are missing.
 """
 
 from __future__ import annotations
 
-import base64
-import http.client
 import os
-import socket
 import stat
-import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twiceshy.kit import deadline
-from twiceshy.kit.http import (
-    Answer,
-    Closed,
-    HttpError,
-    Malformed,
-    NotAllowed,
-    Refused,
-    TimedOut,
-    Unreachable,
-)
+from twiceshy.kit import deadline, http
+from twiceshy.kit.http import Answer, HttpError, Request
 
-ANSWER_SECONDS = 3.0  # for connecting and for each piece of the answer
+ANSWER_SECONDS = 3.0
+
+# What is said of an address that does not answer, behind its name.
+REASONS: dict[type[HttpError], str] = {
+    http.Refused: "connection refused",
+    http.Missing: "no such file or host",
+    http.Unreachable: "no route to it",
+    http.NotAllowed: "permission denied",
+    http.TimedOut: "no answer in time",
+    http.Closed: "it hung up",
+    http.Malformed: "it does not speak HTTP",
+}
 
 
 @dataclass(frozen=True)
@@ -53,75 +52,31 @@ def ask(
     target: str,
     most_bytes: int,
     body: bytes | None = None,
-    fields: Mapping[str, str] | None = None,
+    fields: Sequence[tuple[str, str]] = (),
 ) -> Answer:
     """The answer to a GET of `target`, or to a POST with a `body`, whatever its status is.
 
-    NotAllowed for a socket that this user may not open, another HttpError for what is no answer.
-    Of the body `most_bytes` are read.
+    NotAllowed for a socket that this user may not open, another HttpError for what is no answer;
+    the texts are reasons, without the address. Of the body `most_bytes` are read.
     """
-    began = time.monotonic()
-    connection = _connection(server, min(ANSWER_SECONDS, deadline.remaining() / 2))
+    over_tcp = server.address.startswith("http://")
+    request = Request(
+        (server.address.rstrip("/") if over_tcp else "http://localhost") + target,
+        unix_socket="" if over_tcp else server.address.replace("unix://", "", 1),
+        body=body,
+        fields=fields,
+        user=server.user,
+        password=server.password,
+        seconds=min(ANSWER_SECONDS, deadline.remaining() / 2),
+        most_bytes=most_bytes,
+        cut=True,
+    )
     try:
-        try:
-            connection.request(
-                "GET" if body is None else "POST",
-                target,
-                body=body,
-                headers={**_authorization(server), **(fields or {})},
-            )
-        except BrokenPipeError:
-            pass  # it has read enough to refuse; its answer says why
-        response = connection.getresponse()
-        content = response.read(most_bytes)
-    except (OSError, http.client.HTTPException) as error:
-        raise _translated(error) from error
-    finally:
-        connection.close()
-    seconds = time.monotonic() - began
-    return Answer(response.status, response.getheaders(), content, seconds, server.address)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, seconds: float) -> None:
-        super().__init__("localhost", timeout=seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def _connection(server: Server, seconds: float) -> http.client.HTTPConnection:
-    """A connection, not made yet."""
-    if server.address.startswith("http://"):
-        host = server.address[len("http://") :].rstrip("/")
-        try:
-            return http.client.HTTPConnection(host, timeout=seconds)
-        except http.client.InvalidURL as error:
-            raise Unreachable(f"{server.address} is not a URL") from error
-    return _UnixConnection(server.address.replace("unix://", "", 1), seconds)
-
-
-def _authorization(server: Server) -> dict[str, str]:
-    """The field of HTTP basic authentication (RFC 7617); none without a user."""
-    if not server.user:
-        return {}
-    token = base64.b64encode(f"{server.user}:{server.password}".encode()).decode("ascii")
-    return {"Authorization": f"Basic {token}"}
-
-
-def _translated(error: OSError | http.client.HTTPException) -> HttpError:
-    text = getattr(error, "strerror", None) or str(error) or "no answer"
-    if isinstance(error, PermissionError):
-        return NotAllowed(text)
-    if isinstance(error, (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)):
-        return Closed(text)
-    if isinstance(error, ConnectionRefusedError):
-        return Refused(text)
-    if isinstance(error, socket.timeout):
-        return TimedOut(f"no answer within {ANSWER_SECONDS:.0f}s")
-    if isinstance(error, OSError):
-        return Unreachable(text)
-    return Malformed(text)
+        return http.ask(request)
+    except http.Forbidden:
+        return Answer(403, (), b"", 0.0, server.address)
+    except http.Rejected:
+        return Answer(401, (), b"", 0.0, server.address)
+    except HttpError as error:
+        found = (REASONS[kind] for kind in type(error).__mro__ if kind in REASONS)
+        raise type(error)(next(found, str(error)), host=error.host) from error

@@ -374,7 +374,7 @@ def _ask(server: Server, log_bytes: int) -> Answers:
     ]
     body = xmlrpc.client.dumps((calls,), "system.multicall").encode()
     with deadline.doing(f"asking supervisord at {server.address}"):
-        answer = local_http.ask(server, "/RPC2", MOST_BYTES, body, {"Content-Type": "text/xml"})
+        answer = local_http.ask(server, "/RPC2", MOST_BYTES, body, [("Content-Type", "text/xml")])
     if answer.status == 401:
         raise Unobservable(
             f"{server.address} requires user name and password: set $SUPERVISOR_USERNAME/_PASSWORD"
