@@ -878,7 +878,7 @@ def test_a_missing_library_is_named_however_the_engine_is_reached(
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout == (
         f"CONTAINER_RESTARTS UNKNOWN - python library {library} is missing: "
-        f"apt install python3-{library} (or pip install {library})\n"
+        f"apt install python3-{library} (or pip install 'twiceshy[containers]')\n"
     )
 
 

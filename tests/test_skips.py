@@ -33,7 +33,8 @@ def outcome(tmp_path: Path, text: str, **env: str) -> list[str]:
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider",
          "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path / "test_hens.py")],
-        env={**kept, "PYTHONPATH": f"{ROOT}/tests:{ROOT}/checks", **env},
+        env={**kept, "PYTHONPATH": f"{ROOT}/tests:{ROOT}/checks",
+             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **env},
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     return ran.stdout.splitlines()[-1].partition(" in ")[0].split(", ")
