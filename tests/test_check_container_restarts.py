@@ -861,7 +861,7 @@ def test_an_ssh_that_does_not_let_in_says_what_to_do(says: str, words: str) -> N
     url = "ssh://nagios@web1:2222"
     (found,) = report.engine_down(outage(url, refused.value)).findings
     assert (found.state, found.next) == (UNKNOWN, "ssh -p 2222 nagios@web1 docker version")
-    assert found.text.startswith(f"docker engine at {url} cannot be asked: {words}")
+    assert found.text.startswith(f"docker engine at {url} cannot be queried: {words}")
 
 
 @pytest.mark.parametrize("address", ["unix:///none.sock", "ssh://nagios@web1"])
@@ -951,7 +951,9 @@ def test_permission_denied_is_unknown_with_the_remedy(tmp_path: Path) -> None:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (3, "")
-    assert f"UNKNOWN - not allowed to use {engine.socket}: run the check by sudo" in done.stdout
+    assert (
+        f"UNKNOWN - not allowed to use {engine.socket}: run the check with sudo, or " in done.stdout
+    )
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,10 @@ def test_an_error_above_the_include_loses_everything(machine: Machine) -> None:
     machine.log("app.log")
     check = machine.check()
     assert check.exitcode == 2
-    assert "and logrotate ignores all that follows, included files too" in check.findings[0].text
+    assert (
+        "and logrotate ignores everything that follows, included files too"
+        in check.findings[0].text
+    )
     assert str(machine.logs / "app.log") in check.findings[0].text
 
 

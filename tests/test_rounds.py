@@ -102,7 +102,7 @@ def test_a_check_that_behaves_badly_costs_only_its_own_line(foreign: dict[str, s
         "orphaning": ("ok", "all is well"),
         "burning": ("critical", "the roof burns"),
         "crashing": ("unknown", "crashed: killed by SIGSEGV"),
-        "quitting": ("unknown", "ended with exit status 7: no output"),
+        "quitting": ("unknown", "exited with status 7: no output"),
         "leaving": ("unknown", "printed no state (exit 0): no output"),
     }
     assert ran.returncode == 2
@@ -116,7 +116,7 @@ def test_a_check_that_hangs_ends_by_itself_and_one_that_cannot_is_killed(
     assert seen == {
         "good": "all is well",
         "hanging": "timed out after 1s",
-        "stubborn": "did not end by itself within 3s and was killed",
+        "stubborn": "did not exit within 3s and was killed",
     }
     assert ran.returncode == 3
 

@@ -192,7 +192,7 @@ def _ended(running: list[_Running], seconds: float) -> Iterator[tuple[_Running, 
         pid, status, usage = os.wait4(one.pid, os.WNOHANG)
         late = ""
         if pid == 0 and time.monotonic() - one.began > seconds:
-            late = f"did not end by itself within {units.say_duration(seconds)} and was killed"
+            late = f"did not exit within {units.say_duration(seconds)} and was killed"
             _kill(one.pid)
             pid, status, usage = os.wait4(one.pid, 0)
         if pid:
@@ -258,7 +258,7 @@ def visit_of(name: str, status: int, output: str, excuse: str = "", late: str = 
     elif status < 0:
         state, text = UNKNOWN, f"crashed: {_signal_name(-status)}"
     elif status not in STATE_OF_STATUS:
-        state, text = UNKNOWN, f"ended with exit status {status}: {text or 'no output'}"
+        state, text = UNKNOWN, f"exited with status {status}: {text or 'no output'}"
     elif not match:
         state, text = UNKNOWN, f"printed no state (exit {status}): {text or 'no output'}"
     return Visit(
@@ -368,12 +368,12 @@ def hints(found: Sequence[Visit], called: str) -> list[str]:
     """What to try next, for somebody who has just met these checks. `called`: the command."""
     lines = []
     if not any(visit.state is not None for visit in found):
-        lines.append("Nothing that these checks know runs on this host.")
+        lines.append("Nothing that these checks watch runs on this host.")
     return [
         *lines,
         f"{called} drill all       stages each check's own outage in a sandbox: red, then green",
         f"{called} define nagios   writes definitions for your monitoring (icinga2, sensu, ...)",
-        f"{called} --help          has the rest",
+        f"{called} --help          shows everything else",
     ]
 
 
@@ -436,7 +436,7 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
         "checks",
         nargs="*",
         metavar="CHECK",
-        help="make the rounds of these checks only (default: all that apply to this host)",
+        help="run only these checks (default: all that apply to this host)",
     )
     to.add_argument("--json", action="store_true", help="print JSON, for programs")
     to.add_argument(
@@ -451,10 +451,14 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
         type=options.positive_duration,
         default="10s",
         metavar="DURATION",
-        help="what each check may take (default: 10s)",
+        help="the timeout of each check (default: 10s)",
     )
     to.add_argument(
-        "-v", "--verbose", action="count", default=0, help="long output and numbers of each check"
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="show the long output and the perfdata of each check",
     )
 
 
@@ -462,7 +466,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the rounds, tell them, and return the worst state as exit status."""
     entries = roster.chosen(args.checks)
     if not entries:
-        raise CheckError("no check is installed; pip install twiceshy again")
+        raise CheckError("no check is installed; reinstall twiceshy")
     terminal = sys.stdout.isatty()
     arguments = ["-t", f"{args.timeout:g}s"] + ["-v"] * args.verbose
     width = (os.get_terminal_size(1).columns or 80) if terminal else 100

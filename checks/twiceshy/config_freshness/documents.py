@@ -95,7 +95,7 @@ def _ini(raw: bytes) -> Any:
     except configparser.Error as why:
         # its message quotes the line; a secret may stand there
         line = re.search(r"line:? +(\d+)", str(why))
-        raise NotParsed(f"line {line[1] if line else '?'} is no INI") from None
+        raise NotParsed(f"line {line[1] if line else '?'} is not INI") from None
     if not ini.sections() and not ini.defaults():
         raise NotParsed("it has no section")
     document: dict[str, Any] = {name: dict(ini.items(name)) for name in ini.sections()}

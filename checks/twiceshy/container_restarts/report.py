@@ -32,7 +32,7 @@ from twiceshy.kit import units, verdict
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, State
 from twiceshy.kit.verdict import Finding, Measure, Report, safe
 
-# Engines that cannot be asked
+# Engines that cannot be queried
 
 
 def no_engine(absence: Absence, missing: State) -> Report:
@@ -52,7 +52,7 @@ def engine_down(outage: Outage) -> Report:
     """An engine that does not answer, or whose ssh does not let us in."""
     engine = f"{outage.server} engine at {safe(outage.address)}"
     if outage.is_refused:
-        text = f"{engine} cannot be asked: {outage.text}"
+        text = f"{engine} cannot be queried: {outage.text}"
         return Report([Finding(UNKNOWN, text, next=outage.login, code="login-refused")])
     if outage.login:
         following = outage.login

@@ -257,11 +257,11 @@ def known_cycle(path: Iterable[float], full: float, level: float, began: float) 
     finished, bottom = climbs(path, (level - began) / 2)
     as_high = [climb for climb in finished if climb[1] >= level - margin]
     if ended_well(as_high, full):
-        return f"it has been as high before and fell again ({units.count(len(as_high), 'time')})"
+        return f"it has been this high before and fell again ({units.count(len(as_high), 'time')})"
     as_far = [(low, top) for low, top in finished if top - low >= level - bottom - margin]
     short = [(low, top) for low, top in as_far if bottom + top - low < full]
     if ended_well(short, full) and len(short) * 2 >= len(as_far):
-        return f"it has climbed as far before and fell again ({units.count(len(as_far), 'time')})"
+        return f"it has climbed this far before and fell again ({units.count(len(as_far), 'time')})"
     return ""
 
 

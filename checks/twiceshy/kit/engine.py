@@ -148,7 +148,8 @@ class Engine:
             ) from error
         except requests.exceptions.InvalidSchema as error:
             raise CheckError(
-                "python library docker is too old for this requests: pip install 'docker>=7.1'"
+                "python library docker is too old for the installed requests: pip install "
+                "'docker>=7.1'"
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise EngineDown(f"it answers, but not as a container engine does ({what})") from error
@@ -218,9 +219,9 @@ def knock(url: str) -> None:
         connection.connect(path)
     except PermissionError:
         raise CheckError(
-            f"not allowed to use {safe(path)}: run the check by sudo or behind a socket proxy that "
-            "allows GET on containers and events (a member of the socket's group is as good as "
-            "root)"
+            f"not allowed to use {safe(path)}: run the check with sudo, or through a socket "
+            "proxy that allows GET on containers and events (membership of the socket's group is "
+            "as good as root)"
         ) from None
     except FileNotFoundError:
         raise EngineDown(f"there is no socket {safe(path)}") from None

@@ -49,7 +49,7 @@ class Limit:
     def broken_by(self, value: float) -> bool:
         """Whether `value` alarms; CheckError for NaN, which nagiosplugin finds in every range."""
         if math.isnan(value):
-            raise CheckError(f"a value that is not a number cannot be held against {self.typed}")
+            raise CheckError(f"a value that is not a number cannot be compared with {self.typed}")
         return not Range(self._range_text()).match(value)
 
     @property

@@ -99,7 +99,8 @@ def require(module: str, package: str) -> ModuleType:
         missing = error.name or module
         if missing.partition(".")[0] != module.partition(".")[0]:
             raise CheckError(
-                f"python library {module} cannot be used, its own library {missing} is missing: "
+                f"python library {module} cannot be used because its dependency {missing} is "
+                "missing: "
                 f"reinstall {package} (or pip install {module})"
             ) from error
         raise CheckError(

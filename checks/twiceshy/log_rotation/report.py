@@ -23,7 +23,10 @@ def report(
         Finding(
             fault.state,
             fault.text,
-            (*fault.more, f"[{fault.code}] {CODES[fault.code][0]}; cure: {CODES[fault.code][1]}"),
+            (
+                *fault.more,
+                f"[{fault.code}] {CODES[fault.code][0]}; remedy:  {CODES[fault.code][1]}",
+            ),
             fault.next,
             fault.code,
         )
@@ -155,7 +158,7 @@ def _dates(one: ClaimedLog, observation: Observation) -> list[str]:
         proof = ""
         if one.proof:
             rotated_at = datetime.fromtimestamp(one.proof)
-            proof = f"; proof: a rotated file of {rotated_at:%Y-%m-%d %H:%M}"
+            proof = f"; proof: a rotated file from {rotated_at:%Y-%m-%d %H:%M}"
         elif one.proof is not None:
             proof = "; no rotated file proves it"
         lines = [f"{kind}: {entry.when:%Y-%m-%d %H:%M}{proof}"]

@@ -118,7 +118,7 @@ def critical(
 
 
 def unknown(name: str, text: str, next: str = "") -> Component:  # noqa: A002
-    """A component that cannot be asked, by no fault of the monitor."""
+    """A component that cannot be queried, by no fault of the monitor."""
     return Component(name, UNKNOWN, text, next)
 
 

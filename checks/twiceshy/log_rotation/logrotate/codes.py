@@ -1,11 +1,11 @@
-"""The stable codes of what can be wrong with log rotation: cause and cure of each."""
+"""The stable codes of what can be wrong with log rotation: cause and remedy of each."""
 
 from __future__ import annotations
 
 CODES: dict[str, tuple[str, str]] = {
     "config-error": (
         "logrotate cannot read a line of its configuration",
-        "fix the line; comments stand on lines of their own; sizes end in k, M or G",
+        "fix the line; put comments on lines of their own; sizes end in k, M or G",
     ),
     "config-writable": (
         "logrotate ignores a configuration file that its group or others may write",
@@ -36,10 +36,10 @@ CODES: dict[str, tuple[str, str]] = {
         "move it into the stanza",
     ),
     "config-unclosed": ("the last } is missing; it works by accident", "add it"),
-    "config-trailing": ("text after a } is ignored", "begin a new line"),
+    "config-trailing": ("text after a } is ignored", "put it on a line of its own"),
     "directive-unknown": (
         "a misspelt directive is ignored, with exit status 0",
-        "correct the word",
+        "correct the spelling",
     ),
     "directive-value": ("a directive without its value is ignored", "give the value"),
     "directive-overridden": (
@@ -158,7 +158,7 @@ CODES: dict[str, tuple[str, str]] = {
         "lower it, or remove that journal",
     ),
     "unseen": (
-        "a part is hidden: this user lacks permissions, or an engine does not answer",
+        "something is hidden: this user lacks permissions, or an engine does not answer",
         "run with sudo, restart the engine, or --ignore unseen",
     ),
 }

@@ -854,7 +854,7 @@ class _File:
         if at == 0 and self.text.startswith("\xef\xbb\xbf"):
             what = "the file begins with a byte order mark"
         elif char == "\r":
-            what = "a Windows line end (CR LF)"
+            what = "a Windows line ending (CR LF)"
         if self.version >= (3, 19, 0):
             self.fail(at, what)
             self.state = _State.ERROR
@@ -1372,7 +1372,7 @@ class _File:
         if value.startswith("~/") and self.version >= (3, 17, 0):
             value = self.world.home() + "/" + value[2:]
         if self.reader.depth >= _NESTING or len(self.reader.read) > _MOST_FILES:
-            self.say("config-error", FILE, begin, "include nested too deep")
+            self.say("config-error", FILE, begin, "include nested too deeply")
             self.failed = True
             return at, ""
         self.reader.depth += 1

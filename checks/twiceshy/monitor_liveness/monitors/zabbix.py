@@ -145,7 +145,7 @@ def judge(
         # It hangs up on hosts that are not in its list.
         option = "Server" if is_agent else "StatsAllowedIP"
         components.append(
-            unknown("main loop", f"cannot be asked: {failure}; is this host in its {option}=?")
+            unknown("main loop", f"cannot be queried: {failure}; is this host in its {option}=?")
         )
     elif failure:
         components.append(answers.unanswered(failure, restart))
