@@ -92,7 +92,7 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings, now: Callable[[], Stamp]) -> Report:
-    """One run: what is asked, what came of it, what it means, what to remember, how to tell it."""
+    """One run: what is asked, what came of it, what it means, what to remember, how it reads."""
     policy = inputs.policy(settings.requests)
     subjects = inputs.subjects(settings)
     if observation.urls(settings, subjects):

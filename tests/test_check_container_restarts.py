@@ -1137,16 +1137,16 @@ def test_the_last_log_line_is_shown_unasked(story: Story) -> None:
     story.engine.add(CRASHING, "web", started=-3, count=40, created=-500)
     story.engine.add(CRASHING, "api", started=-3, count=30, created=-500)
     story.engine.logs = b"starting\nno such database: shop\n"
-    assert story.run().output().splitlines()[1] == "log: no such database: shop"
+    assert story.run().output().splitlines()[1] == "Log: no such database: shop"
     assert sum("/logs" in path for path in story.engine.asked) == 1
-    assert "log: " not in story.run("--log-lines", "0").output()
+    assert "Log: " not in story.run("--log-lines", "0").output()
 
 
 def test_log_lines_are_shown_clean(story: Story) -> None:
     story.engine.add(CRASHING, "web", started=-3, count=40, created=-500)
     story.engine.logs = b"one\nconnect postgres://app:geheim@db failed | \x1b[31mred\n"
     lines = story.run("--log-lines", "2").output().splitlines()
-    assert lines[1:3] == ["log: one", "log: connect postgres://***@db failed / ?[31mred"]
+    assert lines[1:3] == ["Log: one", "Log: connect postgres://***@db failed / ?[31mred"]
 
 
 # Swarm

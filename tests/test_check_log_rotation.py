@@ -910,7 +910,7 @@ def test_the_story_of_one_log(machine: Machine) -> None:
     check = machine.check("--explain", str(path))
     text = "\n".join([check.findings[0].text, *check.findings[0].more])
     assert check.exitcode == 0
-    assert f"{path}: a run now would rotate: daily, last" in text
+    assert f"{path}: a run now would rotate it: daily, last" in text
     assert f"stanza: {path} at {machine.etc}/logrotate.d/app:1" in text
     assert (
         f"criterion: daily ({machine.etc}/logrotate.d/app:2); keeps 7 "
@@ -921,9 +921,13 @@ def test_the_story_of_one_log(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("criterion", "size", "expected"),
     [
-        ("daily", 5000, "wait: not in the state file yet: the first run only records it (daily)"),
-        ("size 1k", 5000, "rotate: at least 1KiB"),
-        ("size 1M", 5000, "wait: smaller than 1MiB"),
+        (
+            "daily",
+            5000,
+            "not rotate it yet: not in the state file yet, so the first run records it (daily)",
+        ),
+        ("size 1k", 5000, "rotate it: at least 1KiB"),
+        ("size 1M", 5000, "not rotate it yet: smaller than 1MiB"),
     ],
 )
 def test_the_story_of_a_log_that_is_new_to_the_state_file(

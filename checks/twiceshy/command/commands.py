@@ -1,4 +1,4 @@
-"""The words of the command line `twiceshy WORD`, and the parser of each."""
+"""The commands of the command line `twiceshy WORD`, and the parser of each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from twiceshy.kit.plugin import UNKNOWN_STATUS
 
 MANUAL = """twiceshy runs every check that applies to this host, with no configuration.
 
-It also writes definitions for the monitoring system in use, stages each check's own outage as a
-drill, draws what the checks remember, and prints completion scripts and man pages. `twiceshy`
-alone makes the rounds: it runs the checks.
+Without a command it makes the rounds: it runs the checks. Other commands write definitions for the
+monitoring system in use, stage each check's own outage as a drill, draw what the checks remember,
+and print completion scripts and man pages.
 """
 
 # Word, the module with add_arguments() and run(), and what it is for. A module is imported only

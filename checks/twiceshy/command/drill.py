@@ -1,8 +1,8 @@
-"""Failure is worth practising: each check's own outage, staged for real and mended again.
+"""Practise failure: stage each check's own outage for real, and fix it again.
 
-In a throw-away sandbox the check's world is made, broken and mended, and the real check is run
-against it: green, red, green. Nothing on the host is changed, and all is cleared away at the end,
-Ctrl-C included. With --notify the red state is held up, so that you see your own pager go off.
+In a throw-away sandbox the check's world is set up, broken and fixed, and the real check is run
+against it: green, red, green. Nothing on the host is changed, and everything is cleared away at the
+end, on Ctrl-C too. With --notify the red state is held, so that you see your own pager go off.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Give the drills one after the other; 0 if none failed and at least one was given."""
+    """Run the drills one after the other; 0 if none failed and at least one was run."""
     entries = roster.with_part([] if "all" in args.checks else args.checks, "drill", "drill")
     for left in sweep():
         print(f"cleared {left}, left behind by a killed drill")
@@ -127,7 +127,7 @@ def _performed(entry: Entry, drill: Drill, box: Sandbox, notify_seconds: float |
         print(f"           {line}")
     if notify_seconds is not None:
         _hold(entry, play, box, visit, notify_seconds)
-    say(f"MENDED: {play.remedy}")
+    say(f"FIXED: {play.remedy}")
     play.mend_it()
     visit, green = until(GREEN, entry, play, box, "the remedy")
     say(f"{_told(visit)}  <- green again after {units.say_duration(green)}")
@@ -139,7 +139,7 @@ def _told(visit: Visit) -> str:
 
 
 def _hold(entry: Entry, play: Play, box: Sandbox, visit: Visit, seconds: float) -> None:
-    """Keep the red state up and say how a monitoring system gets to see it."""
+    """Hold the red state and say how a monitoring system gets to see it."""
     environment = " ".join(
         f"{name}={shlex.quote(box.environment()[name])}" for name in ("TWICESHY_STATE_DIR",)
     )

@@ -1,9 +1,11 @@
-"""What the checks remember: how much, how old, and how to make one subject forgotten.
+"""Show what the checks remember, or make them forget a subject.
 
-A check keeps its history in one SQLite file (twiceshy.kit.history); some have tables of their own,
-which say in their schema which column names the subject. Everything about one subject is shown and
-forgotten together.
+Each check keeps its history in one SQLite file. Everything about one subject is shown and forgotten
+together.
 """
+
+# Some checks have tables of their own (twiceshy.kit.history), which say in their schema which
+# column names the subject.
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ from twiceshy.kit.verdict import safe
 class Table:
     """A table of a history file, and which of its columns name the subject.
 
-    `subject`: the column that says whom a row is about; `alias`: the one that says what people
-    call it. "" where there is none.
+    `subject`: the column that says which subject a row is about; `alias`: the one that says
+    what people call it. "" where there is none.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""The rounds as Prometheus metrics, for node_exporter's textfile collector.
+"""Print the rounds as Prometheus metrics, for node_exporter's textfile collector.
 
-Each check's state, not its text (as a label it would make a new series per run),
-its perfdata with their limits, and how long it took.
+They hold each check's state, its perfdata with the limits, and how long it took. Its text is left
+out: as a label it would make a new series per run.
 """
 
 from __future__ import annotations

@@ -274,7 +274,7 @@ def _signal_name(number: int) -> str:
 
 
 def perfdata(text: str) -> tuple[Perfdatum, ...]:
-    """The numbers in `label=value[uom];warn;crit;min;max ...`; what is none is left out."""
+    """The numbers in `label=value[uom];warn;crit;min;max ...`; what is not one is left out."""
     found = []
     for item in text.split():
         label, _, rest = item.partition("=")
@@ -322,7 +322,7 @@ DIM, PLAIN, ERASE = "\033[2m", "\033[0m", "\r\033[K"
 def table(
     found: Sequence[Visit], seconds: float, *, width: int, colour: bool, verbose: int = 0
 ) -> str:
-    """The rounds for people: one line a check, wrapped to `width`, with the next step if red."""
+    """The rounds for people: one line per check, wrapped to `width`, with the next step if red."""
     import textwrap
 
     ordered = in_order(found)
@@ -420,7 +420,7 @@ def make(
     seconds: float = 10.0,
     progress: Callable[[list[str]], None] = lambda names: None,
 ) -> list[Visit]:
-    """All visits; `progress` hears the names of those still waited for."""
+    """All visits; `progress` gets the names of those still waited for."""
     found = []
     for event in visits(entries, arguments, seconds):
         if isinstance(event, Visit):
@@ -463,7 +463,7 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the rounds, tell them, and return the worst state as exit status."""
+    """Make the rounds, report them, and return the worst state as exit status."""
     entries = roster.chosen(args.checks)
     if not entries:
         raise CheckError("no check is installed; reinstall twiceshy")

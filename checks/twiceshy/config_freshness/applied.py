@@ -141,7 +141,7 @@ def applied(
 
 
 def _mute(application: Application, running: Running, past: ApplicationPast) -> Finding:
-    """The finding about an application that does not say what it runs with."""
+    """The finding about an application that does not report what it runs."""
     grace = application.grace
     since = past.current if past.current is not None else past.mute or 0.0
     state = CRITICAL if since >= grace else WARNING

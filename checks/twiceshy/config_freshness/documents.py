@@ -1,4 +1,4 @@
-"""Configuration as text: parsed, looked into, compared by meaning; and what is no configuration."""
+"""Configuration as text: parsed, searched, compared by meaning; and what is not configuration."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ def no_engine(absence: Absence, missing: State) -> Report:
         text = "podman is installed, but its API socket does not exist"
         following = f"systemctl {'' if absence.is_root else '--user '}enable --now podman.socket"
     else:
-        text = f"no container engine: there is no socket at {', '.join(absence.sockets)} or among "
-        text += "this user's own"
+        text = f"no container engine: there is no socket at {', '.join(absence.sockets)} or in "
+        text += "this user's runtime directory"
         following = "systemctl status docker.socket podman.socket"
     findings = [] if missing is OK else [Finding(missing, text, next=following, code="no-engine")]
     return Report(findings, summary=text)

@@ -98,7 +98,7 @@ class Window:
 class Outlook:
     """`left` is what to act on: seconds until full, None where no growth is believed.
 
-    `rate` is the growth a second over the deciding window, or over the last days if none decided;
+    `rate` is the growth per second over the deciding window, or over the last days if none decided;
     `trend_left` how long that would take, None if it does not grow or is a cycle.
     """
 
@@ -234,7 +234,7 @@ def by_week(series: Series) -> list[float]:
 
 
 def trend(series: Series) -> float:
-    """Growth a second over the last week: the median rise of the daily peaks, for information.
+    """Growth per second over the last week: the median rise of the daily peaks, for information.
 
     A history of under three days has too few of those; it gives its whole rise over its age, and
     one of under an hour nothing.

@@ -1,7 +1,7 @@
 """Asking docker and podman through the docker SDK's low-level client.
 
 Every foreign exception ends here: as EngineDown, which is the engine's outage, or as CheckError,
-which is ours to mend. Engines are asked by a thread that can be abandoned.
+which is ours to fix. Engines are asked by a thread that can be abandoned.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class AnswerTimeout(Exception):
 class EngineThread:
     """A thread that puts questions to an engine, so that a stuck answer costs only itself.
 
-    requests' timeouts are per read: a byte a second satisfies them for ever.
+    requests' timeouts are per read: a byte per second satisfies them for ever.
     """
 
     def __init__(self, connect: Callable[[], Any]) -> None:

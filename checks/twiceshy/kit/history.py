@@ -1,4 +1,4 @@
-"""Timed samples per subject, in SQLite, one file a check.
+"""Timed samples per subject, in SQLite, one file per check.
 
 A check plugin is a new process every time; what it must remember from run to run it keeps here,
 because no monitoring system hands a plugin its earlier results. Reads come first, writes are
@@ -120,7 +120,7 @@ class History:
         return None if row is None else json.loads(row[0])
 
     def notes(self) -> list[tuple[str, Sample]]:
-        """Every note with its stamp, by subject: one query instead of one a subject."""
+        """Every note with its stamp, by subject: one query instead of one per subject."""
         rows = self.sql.execute("SELECT subject, boot, uptime, wall, value FROM note ORDER BY 1")
         return [(row[0], Sample(Stamp(*row[1:4]), json.loads(row[4]))) for row in rows]
 

@@ -83,7 +83,7 @@ def parser(name: str, doc: str | None) -> Parser:
         "--verbose",
         action="count",
         default=0,
-        help="show more long output and all perfdata, up to 8 KiB; -vvv adds tracebacks",
+        help="show more of the long output and all perfdata, up to 8 KiB; -vvv adds tracebacks",
     )
     common.add_argument(
         "-V", "--version", nargs=0, action=_Version, help="print the version and exit 3"

@@ -26,7 +26,7 @@ LOSS = {
 
 
 def configuration(observation: Observation, previous: PreviousRun) -> list[Fault]:
-    """What logrotate drops, and what it takes otherwise than written."""
+    """What logrotate drops, and what it reads differently from what is written."""
     faults: list[Fault] = []
     leaks: dict[str, list[grammar.Problem]] = {}
     for problem in observation.configuration.reading.problems:

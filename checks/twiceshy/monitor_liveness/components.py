@@ -1,4 +1,4 @@
-"""The values that everything else speaks of: a component, a monitor's health, and a clock. Pure."""
+"""The values that everything else uses: a component, a monitor's health, and a clock. Pure."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def about_maintenance(maintenance: Maintenance) -> list[Finding]:
 
 
 def not_pinged(url: str, why: str) -> Finding:
-    """The outbound ping that nobody has taken; `url` is a secret but for its beginning."""
+    """The outbound ping that failed; `url` is a secret but for its beginning."""
     return Finding(
         WARNING,
         f"all monitors are healthy, but the outbound ping failed: {safe(why, 150)}",

@@ -1,9 +1,11 @@
-"""Ready definitions of what this host has, for the monitoring system that is in use.
+"""Write ready-made definitions of the checks, for the monitoring system in use.
 
-One file a consumer, each with one pure function: declared checks and a `Place` in, text by file
-name out. The checks' options come from their own parsers, so that definitions cannot drift from
-them; contrib/ is written by the same functions.
+They cover the checks that apply to this host, with every option that each check takes.
 """
+
+# One module per consumer, each with one pure function: declared checks and a `Place` in, text by
+# file name out. The options come from the checks' own parsers, so that definitions cannot drift
+# from them; contrib/ is written by the same functions.
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""systemd: a timer a check, and mail when one fails; for hosts without any monitoring.
+"""systemd: a timer per check, and mail when one fails; for hosts without any monitoring.
 
 A red check is a failed unit: it shows in `systemctl --failed`. StartLimit in the mail unit holds
-the mails to one in six hours a check, or a red night would fill the mailbox.
+the mails to one per check in six hours, or a red night would fill the mailbox.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OnFailure=twiceshy-mail@%n.service
 Type=oneshot
 ExecStart={path}
 # As root, with a history of its own: /var/lib/twiceshy belongs to the monitoring system's user.
-# With User={place.user} what that user cannot read becomes UNKNOWN.
+# With User={place.user} whatever that user cannot read becomes UNKNOWN.
 StateDirectory=twiceshy-root
 StateDirectoryMode=0700
 Environment=TWICESHY_STATE_DIR=/var/lib/twiceshy-root

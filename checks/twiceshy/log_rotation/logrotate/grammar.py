@@ -6,7 +6,7 @@ also swallows the next stanza when the closing brace is indented, the same error
 costs the rest of the file, and a missing last brace costs nothing.
 
 Pure: files, matches and users come from a `World`, which is asked and never changed. Bytes are read
-as Latin-1, one character a byte; paths leave here decoded as the file system's own.
+as Latin-1, one character per byte; paths leave here decoded as the file system's own.
 """
 
 from __future__ import annotations
@@ -1383,7 +1383,7 @@ class _File:
             self.failed = True
             news = self.reader.problems[known:]
             if len(news) == 1 and news[0].code == "config-missing":
-                # The line to mend is this one.
+                # The line to fix is this one.
                 self.reader.problems[known] = replace(
                     news[0],
                     position=self.position(begin),

@@ -452,7 +452,7 @@ def _alive(
     waiting = [p for p in table if p.state == "D"]
     if not waiting:
         pids = " ".join(str(p.pid) for p in table[:5])
-        return ok("process", f"is there (pid {pids}, state {table[0].state})"), {}
+        return ok("process", f"is running (pid {pids}, state {table[0].state})"), {}
     pid = waiting[0].pid
     before = history.get("waiting") or {}
     same = before.get("pid") == pid
@@ -465,7 +465,7 @@ def _alive(
     if runs >= STUCK_RUNS and lasts >= STUCK_SECONDS:
         return critical("process", text, next_step), facts
     if runs == 1:
-        return ok("process", f"is there (pid {pid}), waiting for its disk"), facts
+        return ok("process", f"is running (pid {pid}), waiting for its disk"), facts
     return warning("process", text, next_step), facts
 
 
