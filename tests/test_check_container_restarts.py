@@ -983,7 +983,7 @@ def test_a_socket_proxy_that_forbids_containers_is_unknown(story: Story) -> None
     story.engine.faults["/containers"] = (403, "Forbidden by administrative rules")
     state, text = outcome(story.run())
     assert state is UNKNOWN
-    assert "does not allow asking for its containers: Forbidden by administrative rules" in text
+    assert "does not allow requests for its containers: Forbidden by administrative rules" in text
 
 
 def test_a_socket_proxy_that_forbids_events_costs_a_remark(story: Story) -> None:

@@ -469,7 +469,7 @@ def test_without_a_cron_daemon_nothing_will_run(machine: Machine) -> None:
     assert machine.codes() == {"schedule-dead": "critical"}
     assert (
         check.findings[0].text
-        == "logrotate will not run: no cron daemon is running, the last run was 7h ago"
+        == "logrotate will not run: no cron daemon is running; the last run was 7h ago"
     )
 
 

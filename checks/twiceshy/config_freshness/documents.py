@@ -46,7 +46,12 @@ def parse(kind: str, raw: bytes) -> Any:
         raise
     except RecursionError:
         raise NotParsed("it is nested too deeply") from None
-    except (ValueError, configparser.Error) as why:  # json, toml and utf-8 errors are ValueErrors
+    except json.JSONDecodeError as why:
+        place = f"line {why.lineno}, column {why.colno}"
+        raise NotParsed(f"{place}: {why.msg[:1].lower()}{why.msg[1:]}") from None
+    except UnicodeDecodeError:
+        raise NotParsed("it is not UTF-8 text") from None
+    except (ValueError, configparser.Error) as why:  # toml's errors are ValueErrors
         raise NotParsed(str(why).splitlines()[0]) from None
 
 

@@ -137,7 +137,7 @@ class Engine:
             explanation = safe(str(error.explanation or error), 160)
             if status in (401, 403):
                 raise CheckError(
-                    f"{self.server} at {safe(self.url)} does not allow asking for {what}: "
+                    f"{self.server} at {safe(self.url)} does not allow requests for {what}: "
                     f"{explanation}; a socket proxy must allow GET on containers and events"
                 ) from error
             raise EngineDown(f"it answers {status} when asked for {what}: {explanation}") from error

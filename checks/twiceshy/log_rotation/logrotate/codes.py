@@ -48,7 +48,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "schedule-too-slow": (
         "hourly, minutes, size and maxsize act only when logrotate runs, and it runs less often",
-        "run it more often: a drop-in with OnCalendar=hourly for logrotate.timer",
+        "run it more often: add a drop-in with OnCalendar=hourly for logrotate.timer",
     ),
     "rotate-nothing": (
         "there is no `rotate`: rotation deletes the log, since the default is 0",
@@ -87,11 +87,11 @@ CODES: dict[str, tuple[str, str]] = {
     "destination-exists": (
         "the dated name exists already: a second rotation on that day is refused, "
         "yet recorded as done",
-        "a finer `dateformat`, such as -%Y%m%d-%s",
+        "use a finer `dateformat`, such as -%Y%m%d-%s",
     ),
     "read-only": (
         "the directory cannot be written when logrotate runs, though a manual run may work",
-        "a drop-in with ReadWritePaths= for logrotate.service, or mount it read-write",
+        "add a drop-in with ReadWritePaths= for logrotate.service, or mount it read-write",
     ),
     "su-cannot-write": (
         "the user of `su` may not write to the log's directory",
@@ -114,7 +114,7 @@ CODES: dict[str, tuple[str, str]] = {
         "see the unit's journal or cron's mail",
     ),
     "run-failed": ("the last run ended with an error", "journalctl -u logrotate"),
-    "never-run": ("there is no state file: it has never run here", "start it once manually"),
+    "never-run": ("there is no state file: it has never run here", "run it once manually"),
     "state-unusable": (
         "logrotate cannot use its state file and rotates nothing (exit status 3)",
         "create its directory, or remove what is in its place",
@@ -138,7 +138,7 @@ CODES: dict[str, tuple[str, str]] = {
     "uncovered": ("a big log is growing, and no stanza matches it", "write a stanza for it"),
     "writer-on-rotated": (
         "a process goes on writing to the rotated file: nothing made it reopen its log",
-        "a postrotate that makes it reopen, or `copytruncate`",
+        "add a postrotate that makes it reopen its log, or `copytruncate`",
     ),
     "deleted-held": (
         "a process holds a deleted log open: its space is not free, and du does not show it",
