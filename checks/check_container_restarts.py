@@ -213,7 +213,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--docker-host",
         metavar="URL",
-        help="unix:///path, tcp://host:port or ssh://user@host (default: $DOCKER_HOST, else the "
+        help="unix:///path, tcp://host:port or ssh://user@host (default: $DOCKER_HOST, or the "
         "first of the usual sockets of docker and podman that this user may use)",
     )
     group.add_argument(

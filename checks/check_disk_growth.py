@@ -31,7 +31,7 @@ Measures:
   SUBJECT_full_in         s  time until full; absent where it does not grow or is a known cycle
   SUBJECT_used            B  used; the maximum is what users other than root can use
   SUBJECT_free            B  free for users other than root
-  SUBJECT_growth          -  bytes per second over the deciding window, else over the last week
+  SUBJECT_growth          -  bytes per second over the deciding window, or over the last week
   SUBJECT_inodes          -  inodes used (of a directory: entries in it)
   SUBJECT_inodes_growth   -  inodes per second
   SUBJECT_inodes_full_in  s  time until no inode is left

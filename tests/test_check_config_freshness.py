@@ -270,7 +270,7 @@ def test_a_body_cut_without_a_length_is_found_by_its_checksum_and_by_parsing(
         )
         a.digest = None
         status, text = story.run("--parse", "json", "--checksum", "none")
-        assert (status, text[:28]) == (2, "a serves what is not JSON: E")
+        assert (status, text[:31]) == (2, "a serves what is not JSON: line")
 
 
 def test_a_mismatch_during_a_deploy_is_confirmed_before_it_alarms(tmp_path: Path) -> None:

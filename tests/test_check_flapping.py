@@ -785,7 +785,7 @@ def test_two_services_of_one_name_never_share_a_label(host):
 def test_a_service_directory_without_its_supervisor_makes_no_sense(host):
     check = host.check("--service-dir", "/x")
     assert check.state is UNKNOWN
-    assert check.summary_str.startswith("--service-dir and --socket need one --supervisor")
+    assert check.summary_str.startswith("--service-dir and --socket need exactly one --supervisor")
 
 
 def test_a_user_that_does_not_exist_is_a_wrong_command_line(host, capfd):

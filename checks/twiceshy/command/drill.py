@@ -118,11 +118,11 @@ def _performed(entry: Entry, drill: Drill, box: Sandbox, notify_seconds: float |
     play: Play = drill.stage(box)
     say(f"runs: {shlex.join([entry.program, *play.arguments])}")
     visit, _ = until(GREEN, entry, play, box, "a healthy start")
-    say(_told(visit))
+    say(_line(visit))
     say(f"FAULT: {play.fault}")
     play.break_it()
     visit, red = until(play.red, entry, play, box, "the fault")
-    say(f"{_told(visit)}  <- red after {units.say_duration(red)}")
+    say(f"{_line(visit)}  <- red after {units.say_duration(red)}")
     for line in visit.long[:4]:
         print(f"           {line}")
     if notify_seconds is not None:
@@ -130,11 +130,11 @@ def _performed(entry: Entry, drill: Drill, box: Sandbox, notify_seconds: float |
     say(f"FIXED: {play.remedy}")
     play.mend_it()
     visit, green = until(GREEN, entry, play, box, "the remedy")
-    say(f"{_told(visit)}  <- green again after {units.say_duration(green)}")
+    say(f"{_line(visit)}  <- green again after {units.say_duration(green)}")
     return Outcome(entry.name, red, green)
 
 
-def _told(visit: Visit) -> str:
+def _line(visit: Visit) -> str:
     return f"{str(visit.state).upper():8}  {visit.text}"
 
 
