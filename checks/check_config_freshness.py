@@ -3,8 +3,8 @@
 
 Applications read their configuration, and a checksum of it, from redundant web services. This check
 reads it as they do, from every endpoint, and compares: the answer with its checksum, the endpoints
-with each other, this run with the runs before, what the applications say they run with with what
-is published, and the files here with a manifest. Faults have the names that TUF gives them:
+with each other, this run with earlier runs, what the applications report with what is published,
+and the files on this host with a manifest. Faults have the names that TUF gives them:
 freeze, rollback, mix-and-match, endless data, slow retrieval. Endpoints that serve one
 configuration are redundant; to judge several configurations in one run, name the endpoints
 billing/a, billing/b, search/a, search/b.
@@ -18,7 +18,7 @@ Reads: the endpoints and the applications' own endpoints by HTTP GET; files name
   --manifest, directories that the manifest lists, Puppet's last_run_summary.yaml (0640 root: the
   check's user needs its group, or `chmod 644`). Asking over HTTP needs python3-requests (or
   `pip install 'twiceshy[config]'`).
-Remembers: per endpoint which versions (hash, ETag, version field) it has served since when and
+Remembers: per endpoint which versions (hash, ETag, version field) it has served, since when, and
   which checksum data it had; when each version was published on all endpoints; when an application
   last ran it. Losing that restarts the grace, with a remark. What no run has asked about for 90
   days is forgotten.
@@ -29,17 +29,17 @@ Says:
   WARNING   one of several endpoints cannot be read (--one-down), or lost its checksum data
   WARNING   an application has been behind for half of its grace, or does not report what it runs
   WARNING   an application runs a configuration that was never published
-  WARNING   the same node answers for two endpoints; slow (-w); stale in a cache; changing too often
+  WARNING   the same node answers for two endpoints; slow (-w); stale in a cache; changes too often
             or back and forth; unchanged for longer than --expect-change; Puppet is disabled or has
             not run
   CRITICAL  no endpoint can be read, or checksum data is missing from all
-  CRITICAL  an endpoint serves, twice in a row, what is no configuration or does not match its
-            checksum
+  CRITICAL  an endpoint serves, twice in a row, something that is not configuration or that
+            does not match its checksum
   CRITICAL  endpoints have differed for longer than --sync-grace: which one is stale, and how stale
   CRITICAL  rollback of --version-key; older than --max-age; 304 although the content differs
   CRITICAL  an application has been behind for all of its grace; files differ from the manifest
   CRITICAL  Puppet's last run failed
-  UNKNOWN   no permission to ask, no Last-Modified to judge by, a file that cannot be read, or this
+  UNKNOWN   no permission to ask, no Last-Modified to judge by, a file that cannot be read, or a
             host too busy to ask anything
 Measures:
   endpoints_readable  -  endpoints that served configuration
@@ -92,7 +92,7 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings, now: Callable[[], Stamp]) -> Report:
-    """One run: what is asked, what came of it, what it means, what to remember, how to tell it."""
+    """One run: what is asked, what came of it, what it means, what to remember, how it reads."""
     policy = inputs.policy(settings.requests)
     subjects = inputs.subjects(settings)
     if observation.urls(settings, subjects):
@@ -111,7 +111,7 @@ def run(settings: Settings, now: Callable[[], Stamp]) -> Report:
         config_history.record(judgement, past)
         unsaved = history.save()
         made = report(settings, subjects, seen, past, judgement)
-        restarted = [f"{history.remark}; all grace periods start anew"] if history.remark else []
+        restarted = [f"{history.remark}; all grace periods start over"] if history.remark else []
         return replace(
             made,
             findings=[*made.findings, *([unsaved] if unsaved else [])],
@@ -124,7 +124,7 @@ EVERY = "1m"
 
 def applies() -> str:
     """Why there is nothing to check on this host: endpoints have no defaults."""
-    return "no endpoint is configured; give it URLs, --endpoints, --manifest or --puppet"
+    return "no endpoint is configured; give URLs, --endpoints, --manifest or --puppet"
 
 
 def options() -> argparse.ArgumentParser:
@@ -162,36 +162,38 @@ def _add_endpoints(made: argparse.ArgumentParser) -> None:
     add("--one-down", type=opt.state, default="warning", metavar="STATE",
         help="state when one of several endpoints cannot be read (default: warning)")
     add("--node-header", default="", metavar="NAME",
-        help="response header that names the node, such as X-Served-By: the same one behind two "
-        "endpoints is a WARNING; without it the same address is")
+        help="response header that names the node, such as X-Served-By: one node behind two "
+        "endpoints is a WARNING; without this option, one address is")
     add("--max-size", type=opt.size, default="4MiB", metavar="SIZE",
-        help="read no more than this of an answer, compressed or not (default: 4MiB)")
+        help="maximum size of an answer, compressed or not (default: 4MiB)")
 
 
 def _add_content(made: argparse.ArgumentParser) -> None:
-    add = made.add_argument_group("what is configuration").add_argument
+    add = made.add_argument_group("content").add_argument
     add("--parse", choices=documents.FORMATS,
         help="every answer must parse as this (yaml needs python3-yaml, toml Python 3.11 or "
         "tomli)")
     add("--require-key", action="append", default=[], metavar="PATH",
-        help="a key that must be there, as database.host or hosts[0]; needs --parse; repeatable")
+        help="a key that must be present, such as database.host or hosts[0]; needs --parse; "
+        "repeatable")
     add("--version-key", default="", metavar="PATH",
         help="a key whose value is the version, which must not go back; needs --parse")
     add("--allow-rollback", action="store_true",
-        help="the value of --version-key may be lower than the highest seen so far, which is "
-        "CRITICAL otherwise: for an intended rollback, until the version has passed the old one")
+        help="accept a version lower than the highest seen so far, otherwise CRITICAL: for an "
+        "intended rollback, until the version has passed the old one")
     add("--canonical", choices=["json"],
-        help="compare by meaning, not by bytes (order of keys, white space); needs --parse")
+        help="compare by meaning rather than bytes (ignore key order and white space); needs "
+        "--parse")
 
 
 def _add_checksums(made: argparse.ArgumentParser) -> None:
     add = made.add_argument_group("checksum data").add_argument
     add("--checksum", choices=["auto", "any", "header", "sidecar", "none"], default="auto",
-        help="auto: an endpoint must have what it ever had; any: a digest header or a sidecar; "
+        help="auto: an endpoint must keep what it has had; any: a digest header or a sidecar; "
         "header; sidecar; none: ignore checksum data (default: auto)")
     add("--checksum-url", type=opt.argument(typed.public_source), metavar="SUFFIX|URL",
-        help="where a sidecar or list of checksums must be: .sha256, appended to each endpoint's "
-        "path, or a URL")
+        help="where the required sidecar or list of checksums is: a suffix such as .sha256, "
+        "appended to each endpoint's path, or a URL")
     add("--pinned", type=opt.argument(pinned), metavar="HASH",
         help="the checksum that every endpoint's answer must have: hex, or sha256:HEX")
     add("--not-modified", type=opt.state, default="ok", metavar="STATE",
@@ -202,59 +204,66 @@ def _add_checksums(made: argparse.ArgumentParser) -> None:
 def _add_freshness(made: argparse.ArgumentParser) -> None:
     add = made.add_argument_group("freshness").add_argument
     add("--sync-grace", type=opt.duration, default="5m", metavar="DURATION",
-        help="endpoints may differ this long (default: 5m)")
+        help="how long endpoints may differ (default: 5m)")
     add("--max-age", type=opt.duration, metavar="DURATION",
-        help="CRITICAL when Last-Modified is longer before the server's own Date (default: none)")
+        help="CRITICAL when Last-Modified is older than this by the server's own Date (default: "
+        "none)")
     add("--max-cached", type=opt.duration, default="5m", metavar="DURATION",
-        help="WARNING when an answer has been in a cache for longer, by Age (default: 5m)")
+        help="WARNING when an answer has been in a cache for longer than this, by its Age "
+        "(default: 5m)")
     add("--max-skew", type=opt.duration, metavar="DURATION",
-        help="CRITICAL when a server's clock is off by more (default: none; more than 30s is a "
-        "remark)")
+        help="CRITICAL when a server's clock is off by more than this (default: none; more than "
+        "30s is a remark)")
     add("--expect-change", type=opt.duration, metavar="DURATION",
-        help="WARNING when nothing has changed for longer (default: none)")
+        help="WARNING when nothing has changed for longer than this (default: none)")
     add("--max-changes", type=opt.argument(typed.whole_number), default="10", metavar="N",
-        help="WARNING when an endpoint changes more often within an hour (default: 10)")
+        help="WARNING when an endpoint changes more often than this in an hour (default: 10)")
 
 
 def _add_applications(made: argparse.ArgumentParser) -> None:
     add = made.add_argument_group("applications").add_argument
     add("--applied", action="append", type=opt.argument(typed.named_source), default=[],
         metavar="NAME=SOURCE",
-        help="what an application runs with: URL#json.path, URL#metric, URL#metric{label}, URL "
+        help="where to read what an application runs: URL#json.path, URL#metric, "
+        "URL#metric{label}, URL "
         "of a bare hash, /file, or puppet[:/file]; a hash, version or ETag; repeatable")
     add("--grace", action=Graces, type=opt.argument(typed.named_grace),
         default={"": GRACE_SECONDS}, metavar="[NAME=]DURATION",
-        help="an application may be behind this long; WARNING at half of it; repeatable, with the"
-        " name of one application (default: 8h)")
+        help="how long an application may be behind; WARNING at half of it; repeatable, with the "
+        "name of one application (default: 8h)")
 
 
 def _add_files(made: argparse.ArgumentParser) -> None:
-    what = made.add_argument_group("files here")
+    what = made.add_argument_group("files on this host")
     add = what.add_argument
     add("--manifest", type=opt.argument(typed.public_source), metavar="URL|FILE",
-        help="an mtree(8) specification or the output of sha256sum, to compare files here with")
+        help="an mtree(8) specification or the output of sha256sum, to compare files on this "
+        "host with")
     add("--root", metavar="DIR",
-        help="where the manifest's paths begin (default: its own '# tree:', or its directory)")
+        help="what the manifest's paths are relative to (default: its own '# tree:', or its "
+        "directory)")
     add("--max-manifest-age", type=opt.duration, metavar="DURATION",
-        help="CRITICAL when the manifest is older by Last-Modified or mtime (default: none)")
-    opt.add_selectors(made, "files of the manifest, by path or name,")
+        help="CRITICAL when the manifest is older than this, by Last-Modified or mtime (default: "
+        "none)")
+    opt.add_selectors(made, "files of the manifest (by path or name)")
     add("--puppet", nargs="?", const="", metavar="FILE",
-        help="judge Puppet's last run, by its last_run_summary.yaml (default: the usual places)")
+        help="judge Puppet's last run by its last_run_summary.yaml (default: the usual places)")
     add("--puppet-max-age", type=opt.duration, default="2h", metavar="DURATION",
-        help="WARNING when Puppet's last run is older; CRITICAL after --grace (default: 2h)")
+        help="WARNING when Puppet's last run is older than this; CRITICAL after --grace "
+        "(default: 2h)")
 
 
 def _add_requests(made: argparse.ArgumentParser) -> None:
     add = made.add_argument_group("requests").add_argument
     add("--bearer", type=Path, metavar="FILE",
-        help="file with a bearer token; or the environment variable CONFIG_FRESHNESS_BEARER")
+        help="file with a bearer token (default: $CONFIG_FRESHNESS_BEARER)")
     add("--basic", type=Path, metavar="FILE",
-        help="file with user:password; or the environment variable CONFIG_FRESHNESS_BASIC")
+        help="file with user:password (default: $CONFIG_FRESHNESS_BASIC)")
     add("--header-file", type=Path, metavar="FILE", help="file with header lines to send")
     add("--ca-file", type=Path, metavar="FILE",
         help="PEM file of the CAs to trust (default: the system's)")
     add("--cert", type=Path, metavar="FILE", help="client certificate, PEM")
-    add("--key", type=Path, metavar="FILE", help="its key, PEM (default: in the same file)")
+    add("--key", type=Path, metavar="FILE", help="its private key, PEM (default: in the same file)")
     add("--use-environment", action="store_true",
         help="use proxies from the environment and ~/.netrc; otherwise they are ignored")
 # fmt: on

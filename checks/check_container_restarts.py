@@ -12,25 +12,25 @@ that stay unhealthy, which no engine restarts.
 
 Containers are grouped by --group-by LABEL, compose service, swarm service and slot, name, or, if
 they are unnamed, image and command. No alarm is raised for a deploy, a restart of the engine or of
-the host (reported in one remark), a scale-up, jobs that end with 0, one-shots, or an old high count
-that is stable.
+the host (reported in one remark), a scale-up, jobs that exit with 0, one-shots, or an old, stable
+high count.
 
 Learned from: "High availability taken the wrong way" (25 July 2015): a dockerised application died,
   its --restart=always had no effect, and the remedy asked for was a loop inside a loop.
 Reads: the engine's API at --docker-host, $DOCKER_HOST or the first that this user may use of
   /var/run/docker.sock, /run/podman/podman.sock, $XDG_RUNTIME_DIR/docker.sock and
   $XDG_RUNTIME_DIR/podman/podman.sock:
-  ping, list, one inspect for each selected container, events; with --service services and tasks
+  ping, list, one inspect per selected container, events; with --service services and tasks
   (on a swarm manager). Docker and podman; unix, tcp (with TLS) and ssh. Needs Python's docker
   library (apt install python3-docker, or pip install 'twiceshy[containers]'). Whoever may write to
   that socket is root: rather than adding the check's user to group docker, let it use a socket
-  proxy that allows GET on containers and events alone, or run this check by sudo. Rootless
+  proxy that allows GET on containers and events alone, or run this check with sudo. Rootless
   containers are visible only at their own user's socket.
-Remembers: per container its incarnation and count, per group its restarts, twice the window.
+Remembers: per container its incarnation and count, per group its restarts; for twice the window.
 Says:
   OK        no group restarted more often than -w within --window, nothing down, nothing unhealthy
-  WARNING   more restarts than -w; new containers in place of some whose exit status is unknown,
-            more than -w or -c
+  WARNING   more restarts than -w; more new containers than -w or -c, some of which replace
+            containers whose exit status is unknown
   WARNING   down for longer than --grace although the policy says up, and perhaps stopped manually
             (--stopped-by-hand); health check still "starting" long after its time
   CRITICAL  more restarts than -c, by policy, from outside, or as new containers or tasks
@@ -40,7 +40,7 @@ Says:
   CRITICAL  unhealthy for longer than --grace (--unhealthy)
   CRITICAL  --service: no task running, or, as WARNING, fewer than desired for longer than --grace
   CRITICAL  the engine does not answer
-  CRITICAL  no engine is here; what was asked for by name is absent (--missing)
+  CRITICAL  there is no engine here; what was requested by name is absent (--missing)
   UNKNOWN   no permission to ask the engine, ssh key refused; a container that does not answer;
             history cannot be saved; Python's docker library missing
 Measures:
@@ -195,7 +195,12 @@ def applies() -> str:
 def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = opt.parser("container_restarts", __doc__)
-    opt.add_limits(parser, warning="2", critical="5", what="restarts of one group within --window")
+    opt.add_limits(
+        parser,
+        warning="2",
+        critical="5",
+        what="the number of restarts of one group within --window",
+    )
     _add_selection(parser)
     opt.add_missing(parser)
     _add_judging(parser)
@@ -204,11 +209,11 @@ def options() -> argparse.ArgumentParser:
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what to look at")
+    group = parser.add_argument_group("what to watch")
     group.add_argument(
         "--docker-host",
         metavar="URL",
-        help="unix:///path, tcp://host:port or ssh://user@host (default: $DOCKER_HOST, else the "
+        help="unix:///path, tcp://host:port or ssh://user@host (default: $DOCKER_HOST, or the "
         "first of the usual sockets of docker and podman that this user may use)",
     )
     group.add_argument(
@@ -218,7 +223,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         help="TLS for tcp: ca.pem, cert.pem and key.pem are here (default: $DOCKER_CERT_PATH if "
         "$DOCKER_TLS_VERIFY is set)",
     )
-    opt.add_selectors(parser, "containers, by name,")
+    opt.add_selectors(parser, "containers (by name)")
     group.add_argument(
         "--label",
         action="append",
@@ -260,13 +265,13 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_judging(parser: argparse.ArgumentParser) -> None:
-    judging = parser.add_argument_group("how to judge")
+    judging = parser.add_argument_group("judging")
     judging.add_argument(
         "--window",
         type=opt.positive_duration,
         default="15m",
         metavar="DURATION",
-        help="count restarts within this time (default: 15m)",
+        help="count restarts within this period before now (default: 15m)",
     )
     judging.add_argument(
         "--grace",

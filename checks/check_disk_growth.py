@@ -16,9 +16,9 @@ Learned from: "Production Outages - Part 1" (1 July 2014): a library flooded the
 Reads: /proc/self/mountinfo; statvfs of each mount, called in a child process since a dead mount
   never answers; a filesystem's UUID; sysstat's archives (sadf -- -F) once, to start the history
   with. When it alarms: the directory tree, without crossing into other filesystems, and /proc/*/fd.
-  Needs no privileges; without root it sees fewer files, and open files of its own user only.
+  Needs no privileges; without root it sees fewer files, and only its own user's open files.
 Remembers: per filesystem (by UUID) the samples of the last ten hours, and minimum, last and maximum
-  of each hour for four weeks; some tens of kB each. It has to: no single run shows a growth.
+  of each hour for four weeks; some tens of kB each. It has to: no single run can show growth.
 Says:
   OK        none will be full within the limits; what grows is a known cycle; or there is no
             forecast yet (too little history; see --learning)
@@ -31,7 +31,7 @@ Measures:
   SUBJECT_full_in         s  time until full; absent where it does not grow or is a known cycle
   SUBJECT_used            B  used; the maximum is what users other than root can use
   SUBJECT_free            B  free for users other than root
-  SUBJECT_growth          -  bytes per second over the deciding window, else over the last week
+  SUBJECT_growth          -  bytes per second over the deciding window, or over the last week
   SUBJECT_inodes          -  inodes used (of a directory: entries in it)
   SUBJECT_inodes_growth   -  inodes per second
   SUBJECT_inodes_full_in  s  time until no inode is left
@@ -110,7 +110,7 @@ def options() -> argparse.ArgumentParser:
         parser,
         warning=DEFAULT_WARNING,
         critical=DEFAULT_CRITICAL,
-        what="the time until a filesystem is full",
+        what="the time until a filesystem fills up",
         unit=units.duration,
         lower_is_worse=True,
     )
@@ -132,24 +132,26 @@ def options() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PATH",
-        help="something must be mounted here, or the filesystem above it would be watched instead; "
-        "repeatable",
+        help="a mount point that must be mounted, since otherwise the filesystem above it would "
+        "be watched instead; repeatable",
     )
     opt.add_missing(what)
-    judging = parser.add_argument_group("how to judge")
+    judging = parser.add_argument_group("judging")
     judging.add_argument(
         "--min-free",
         type=opt.argument(MinFree.parse),
         default="0",
         metavar="SIZE",
-        help="count a filesystem as full when less than this is free, 5GiB or 2%% (default: 0)",
+        help="treat a filesystem as full when less than this is free, such as 5GiB or 2%% "
+        "(default: 0)",
     )
     judging.add_argument(
         "--sample",
         type=opt.positive_duration,
         default="2s",
         metavar="DURATION",
-        help="observe what has no history yet for this long (default: 2s; or -t 45s --sample 30s)",
+        help="how long to observe a filesystem that has no history yet (default: 2s; longer, "
+        "with more time: -t 45s --sample 30s)",
     )
     judging.add_argument(
         "--horizon",

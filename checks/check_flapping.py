@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Is a daemon coming and going although it always looks up?
 
-A supervisor that restarts a crashing daemon hides the crash: whoever looks sees a process, or a
-unit that is active, nearly always. This check counts lives instead. Without arguments it observes
+A supervisor that restarts a crashing daemon hides the crash: nearly every look finds a process,
+or an active unit. This check counts lives instead. Without arguments it observes
 every daemon of every supervisor that runs on this host; --service selects some by name, and
 --process, --cmdline, --pidfile and --user watch processes without a supervisor.
 
@@ -33,7 +33,7 @@ Says:
   OK        no more restarts within the window than -w and -c allow; or still learning: too little
             history where the supervisor keeps none (--learning)
   WARNING   more crashes than -w allows; or found not running, waiting to be restarted
-  CRITICAL  more crashes than -c allows; restarted in a loop by others than its supervisor; given up
+  CRITICAL  more crashes than -c allows; restarted in a loop, but not by its supervisor; given up
             by its supervisor (start limit, FATAL, unmonitored); not running at any check; named but
             not running (--missing)
   UNKNOWN   no permission to ask; history cannot be saved
@@ -102,7 +102,7 @@ def options() -> argparse.ArgumentParser:
     which.add_argument(
         "--supervisor", action="append", default=[], type=opt.argument(_supervisor),
         metavar="NAME",
-        help=f"ask this supervisor only: {', '.join(supervisors.PROGRAMS)}; repeatable "
+        help=f"ask only this supervisor: {', '.join(supervisors.PROGRAMS)}; repeatable "
         "(default: all that run here)",
     )  # fmt: skip
     for option, what in (
@@ -130,8 +130,8 @@ def options() -> argparse.ArgumentParser:
     )  # fmt: skip
     plain.add_argument(
         "--user", type=opt.argument(unsupervised.user), metavar="USER",
-        help="only processes of this user name or number; without the others, the root processes "
-        "of this user by program name (default: all users)",
+        help="only processes of this user, by name or uid; without the options above, all root "
+        "processes of this user, by program name (default: all users)",
     )  # fmt: skip
     opt.add_limits(made, warning="2", critical="5", what="the number of restarts in the window")
     judging = made.add_argument_group("judging")
@@ -145,8 +145,8 @@ def options() -> argparse.ArgumentParser:
     )  # fmt: skip
     judging.add_argument(
         "--clean-exit-ok", action="store_true",
-        help="exits with status 0 are not crashes: for workers that are meant to end and be run "
-        "again (default: they count)",
+        help="do not count exits with status 0 as crashes: for workers that are meant to exit "
+        "and be started again (default: they count)",
     )  # fmt: skip
     judging.add_argument(
         "--log-lines", type=opt.argument(_lines), default="3", metavar="N",

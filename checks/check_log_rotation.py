@@ -13,11 +13,12 @@ Reads: /etc/logrotate.conf and what it includes, logrotate's state file, the log
   schedule (systemd timer, cron, anacron, periodic), /proc, journald.conf, and the API of Docker or
   Podman if permitted. Root sees everything; for other users it reports what it could not see
   (`unseen`).
-Remembers: sizes of the logs in trouble and when each log was last rotated, for rates and for proof.
+Remembers: the sizes of logs with findings and when each log was last rotated, for rates and proof.
 Says:
-  OK        every log that grows has a stanza, the stanza works, and the schedule is alive
-  WARNING   something will surprise: a directive without effect, a leak into other files, a failing
-            run, a growing log without a stanza, an orphan; no run for longer than -w
+  OK        every log that grows has a stanza, the stanza works, and so does the schedule
+  WARNING   something does not work as written: a directive without effect, a leak into other
+            files, a failing run, a growing log without a stanza, an orphan; no run for longer
+            than -w
   CRITICAL  a log that exists and grows is not or will not be rotated, a process keeps filling a
             deleted or rotated file, the schedule is dead, or no run for longer than -c
   UNKNOWN   nothing to read, or parts that need more permissions (accept with --ignore unseen), or
@@ -79,7 +80,8 @@ def applies() -> str:
 def options() -> argparse.ArgumentParser:
     """The command line."""
     codes = "\n".join(
-        f"  {code}\n      {cause}\n      cure: {cure}" for code, (cause, cure) in CODES.items()
+        f"  {code}\n      {cause}\n      remedy: {remedy}"
+        for code, (cause, remedy) in CODES.items()
     )
     made = opt.parser("log_rotation", f"{__doc__}\nCodes of findings, for --ignore:\n{codes}\n")
     where = made.add_argument_group("where")
@@ -89,7 +91,7 @@ def options() -> argparse.ArgumentParser:
     )  # fmt: skip
     where.add_argument(
         "--state-file", metavar="PATH",
-        help="logrotate's state file (default: as its schedule or the program itself says)",
+        help="logrotate's state file (default: from its schedule or from logrotate itself)",
     )  # fmt: skip
     where.add_argument(
         "--log-dir", action="append", default=None, metavar="DIR",
@@ -97,7 +99,8 @@ def options() -> argparse.ArgumentParser:
     )  # fmt: skip
     where.add_argument(
         "--logrotate-version", type=opt.argument(grammar.version), metavar="VERSION",
-        help="read as this version does, 3.8 or later (default: the installed one)",
+        help="read the configuration as this version of logrotate does, 3.8 or later (default: "
+        "the installed one)",
     )  # fmt: skip
     where.add_argument(
         "--docker", action=argparse.BooleanOptionalAction, default=None,
@@ -111,8 +114,8 @@ def options() -> argparse.ArgumentParser:
     judging = made.add_argument_group("judging")
     judging.add_argument(
         "--big", type=opt.size, default="100MiB", metavar="SIZE",
-        help="report logs that are not rotated, not bounded or still held open after deletion from "
-        "this size on (default: 100MiB)",
+        help="size from which to report logs that are not rotated, have no limit, or are still "
+        "held open after deletion (default: 100MiB)",
     )  # fmt: skip
     judging.add_argument(
         "--ignore", action="append", type=opt.argument(ignored), default=[], metavar="CODE[:GLOB]",

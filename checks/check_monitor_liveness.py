@@ -3,17 +3,19 @@
 
 A monitor has several components, and every usual probe sees one of them. With Nagios' workers
 stopped its status file stays fresh, its query handler answers and passive results come in; with
-Icinga's process spawner stopped its API answers and its built-in checks go on. So this asks each
-component by itself: the main loop (does it answer now), the scheduler, the executor (are plugins
-really being executed), the intake of commands and results, the state file, the clock, and whether
-checks and notifications are switched on. Without arguments it finds the monitors that run on this
-host and judges each; one that it has seen running and that is gone is an alarm. It must not be run
-only by the monitor that it watches: use a timer or cron, a peer's monitor, and --ping-url.
+Icinga's process spawner stopped its API answers and its built-in checks go on. So this check asks
+each component separately: the main loop (does it answer now), the scheduler, the executor (are
+plugins really being executed), the intake of commands and results, the state file, the clock, and
+whether checks and notifications are switched on.
+
+Without arguments it finds the monitors that run on this host and judges each; one that it has seen
+running and that is gone is an alarm. It must not be run only by the monitor that it watches: use a
+timer or cron, a peer's monitor, and --ping-url.
 
 Learned from: "The importance of failure" (NullMind, December 2008): a hypervisor's cable was
   pulled and nothing was detected for three minutes, because the monitor daemon had hung and
-  nothing monitored the monitor. "Day in our DevOps lives" (Cameron Laird): workers looked like
-  rebooting during planned work, and jobs stood still for six hours.
+  nothing monitored the monitor. "Day in our DevOps lives" (Cameron Laird): workers looked as
+  if they were rebooting during planned work, and jobs stood still for six hours.
 Reads: the process table; configuration, status file, query socket and command FIFO of Nagios and
   Naemon (group nagios); the APIs of Icinga 2 (status/query, objects/query/Service and, where there
   are only hosts, objects/query/Host; for --canary actions/process-check-result too), Prometheus,
@@ -225,7 +227,7 @@ def options() -> argparse.ArgumentParser:
     _add_login(made.add_argument_group("login"))
     _add_work(made.add_argument_group("work"))
     _add_daemon(made.add_argument_group("any daemon (--monitor daemon)"))
-    _add_outward(made.add_argument_group("planned work, and signals outwards"))
+    _add_outward(made.add_argument_group("planned work and outbound signals"))
     opt.add_missing(made)
     opt.add_learning(made)
     opt.add_state_dir(made)
@@ -239,13 +241,13 @@ def _add_which(to: argparse._ActionsContainer) -> None:
         metavar="KIND",
         help="one of " + ", ".join(sorted(KNOWN)),
     )
-    to.add_argument("--name", help="what to call it (default: its kind)")
+    to.add_argument("--name", help="name to report it under (default: its kind)")
     to.add_argument("--config", type=Path, metavar="FILE", help="its main configuration file")
-    to.add_argument("-H", "--host", help="ask this host (default: this one)")
+    to.add_argument("-H", "--host", help="host to ask (default: this one)")
     to.add_argument("-p", "--port", type=int, help="its port (default: the monitor's own)")
-    to.add_argument("--url", help="ask this URL; for --monitor daemon its health page")
+    to.add_argument("--url", help="URL to ask; for --monitor daemon, its health page")
     to.add_argument(
-        "--socket", metavar="PATH", help="ask this socket: collectd's unixsock or Monit's httpd"
+        "--socket", metavar="PATH", help="socket to ask: collectd's unixsock or Monit's httpd"
     )
 
 
@@ -255,13 +257,13 @@ def _add_login(to: argparse._ActionsContainer) -> None:
         "--password-file",
         type=Path,
         metavar="FILE",
-        help="its password, in the first line (default: $TWICESHY_PASSWORD)",
+        help="file whose first line is the password (default: $TWICESHY_PASSWORD)",
     )
     to.add_argument(
         "--token-file",
         type=Path,
         metavar="FILE",
-        help="bearer token or Sensu API key (default: $TWICESHY_TOKEN)",
+        help="file with a bearer token or Sensu API key (default: $TWICESHY_TOKEN)",
     )
     to.add_argument(
         "--ca-file", metavar="FILE", help="CA of the monitor's certificate, such as Icinga's own"
@@ -275,21 +277,22 @@ def _add_work(to: argparse._ActionsContainer) -> None:
         "--pulse",
         default="",
         metavar="HOST;SERVICE",
-        help="judge the executor by this service alone, a cheap one with a short interval: "
-        "2 intervals and one status interval (Sensu: ENTITY;CHECK)",
+        help="judge the executor by this service alone, a cheap one with a short interval; its "
+        "limit is two intervals plus one status interval (Sensu: ENTITY;CHECK)",
     )
     to.add_argument(
         "--canary",
         default="",
         metavar="HOST;SERVICE",
-        help="submit a passive result for this service and see it return (Nagios: in the next run)",
+        help="submit a passive result for this service and expect it back (Nagios: in the next "
+        "run)",
     )
     to.add_argument(
         "--intervals",
         type=opt.argument(_intervals),
         default="2",
         metavar="K",
-        help="the limit for silence is K check intervals, the status interval and the check "
+        help="the limit for silence is K check intervals plus the status interval and the check "
         "timeout (default: 2)",
     )
     to.add_argument(
@@ -367,7 +370,8 @@ def _add_outward(to: argparse._ActionsContainer) -> None:
         "--maintenance",
         type=Path,
         metavar="FILE",
-        help="while this file exists and is young, a monitor may be stopped; a hang stays a hang",
+        help="while this file exists and is recent, a monitor may be stopped; a hang is an alarm "
+        "all the same",
     )
     to.add_argument(
         "--maintenance-max",
@@ -379,7 +383,7 @@ def _add_outward(to: argparse._ActionsContainer) -> None:
     to.add_argument(
         "--ping-url",
         metavar="URL",
-        help="request this when, and only when, all is OK: its silence is the alarm",
+        help="request this URL when, and only when, all is OK: silence is the alarm",
     )
     to.add_argument(
         "--ping-url-file", type=Path, metavar="FILE", help="the same, with the URL in this file"

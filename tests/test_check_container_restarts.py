@@ -861,7 +861,7 @@ def test_an_ssh_that_does_not_let_in_says_what_to_do(says: str, words: str) -> N
     url = "ssh://nagios@web1:2222"
     (found,) = report.engine_down(outage(url, refused.value)).findings
     assert (found.state, found.next) == (UNKNOWN, "ssh -p 2222 nagios@web1 docker version")
-    assert found.text.startswith(f"docker engine at {url} cannot be asked: {words}")
+    assert found.text.startswith(f"docker engine at {url} cannot be queried: {words}")
 
 
 @pytest.mark.parametrize("address", ["unix:///none.sock", "ssh://nagios@web1"])
@@ -951,7 +951,9 @@ def test_permission_denied_is_unknown_with_the_remedy(tmp_path: Path) -> None:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (3, "")
-    assert f"UNKNOWN - not allowed to use {engine.socket}: run the check by sudo" in done.stdout
+    assert (
+        f"UNKNOWN - not allowed to use {engine.socket}: run the check with sudo, or " in done.stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -981,7 +983,7 @@ def test_a_socket_proxy_that_forbids_containers_is_unknown(story: Story) -> None
     story.engine.faults["/containers"] = (403, "Forbidden by administrative rules")
     state, text = outcome(story.run())
     assert state is UNKNOWN
-    assert "does not allow asking for its containers: Forbidden by administrative rules" in text
+    assert "does not allow requests for its containers: Forbidden by administrative rules" in text
 
 
 def test_a_socket_proxy_that_forbids_events_costs_a_remark(story: Story) -> None:
@@ -1135,16 +1137,16 @@ def test_the_last_log_line_is_shown_unasked(story: Story) -> None:
     story.engine.add(CRASHING, "web", started=-3, count=40, created=-500)
     story.engine.add(CRASHING, "api", started=-3, count=30, created=-500)
     story.engine.logs = b"starting\nno such database: shop\n"
-    assert story.run().output().splitlines()[1] == "log: no such database: shop"
+    assert story.run().output().splitlines()[1] == "Log: no such database: shop"
     assert sum("/logs" in path for path in story.engine.asked) == 1
-    assert "log: " not in story.run("--log-lines", "0").output()
+    assert "Log: " not in story.run("--log-lines", "0").output()
 
 
 def test_log_lines_are_shown_clean(story: Story) -> None:
     story.engine.add(CRASHING, "web", started=-3, count=40, created=-500)
     story.engine.logs = b"one\nconnect postgres://app:geheim@db failed | \x1b[31mred\n"
     lines = story.run("--log-lines", "2").output().splitlines()
-    assert lines[1:3] == ["log: one", "log: connect postgres://***@db failed / ?[31mred"]
+    assert lines[1:3] == ["Log: one", "Log: connect postgres://***@db failed / ?[31mred"]
 
 
 # Swarm

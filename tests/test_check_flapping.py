@@ -611,11 +611,11 @@ def test_what_a_supervisor_wants_up_and_is_down_is_critical(host):
 
 
 def test_what_cannot_be_seen_is_unknown_and_hides_nothing(host):
-    unseen = Service("db", "perp", UNSEEN, None, unseen="perpd's socket is for root: run by sudo")
+    unseen = Service("db", "perp", UNSEEN, None, unseen="perpd's socket is for root: run with sudo")
     host.services = [unseen, steady()]
     check = host.check()
     assert (check.state, check.summary_str) == (
-        UNKNOWN, "db (perp): perpd's socket is for root: run by sudo",
+        UNKNOWN, "db (perp): perpd's socket is for root: run with sudo",
     )  # fmt: skip
     host.services = [unseen, journalled([crash(a) for a in range(20)])]
     assert host.check().state is CRITICAL
@@ -623,9 +623,9 @@ def test_what_cannot_be_seen_is_unknown_and_hides_nothing(host):
 
 def test_a_supervisor_that_hangs_does_not_hide_the_others(host):
     host.services = [steady()]
-    host.findings = (Finding(UNKNOWN, "runit cannot be asked: no"),)
+    host.findings = (Finding(UNKNOWN, "runit cannot be queried: no"),)
     check = host.check()
-    assert check.summary_str == "runit cannot be asked: no"
+    assert check.summary_str == "runit cannot be queried: no"
     assert "services=1;;;0" in check.output()
 
 
@@ -785,7 +785,7 @@ def test_two_services_of_one_name_never_share_a_label(host):
 def test_a_service_directory_without_its_supervisor_makes_no_sense(host):
     check = host.check("--service-dir", "/x")
     assert check.state is UNKNOWN
-    assert check.summary_str.startswith("--service-dir and --socket need one --supervisor")
+    assert check.summary_str.startswith("--service-dir and --socket need exactly one --supervisor")
 
 
 def test_a_user_that_does_not_exist_is_a_wrong_command_line(host, capfd):

@@ -146,7 +146,10 @@ def test_an_error_above_the_include_loses_everything(machine: Machine) -> None:
     machine.log("app.log")
     check = machine.check()
     assert check.exitcode == 2
-    assert "and logrotate ignores all that follows, included files too" in check.findings[0].text
+    assert (
+        "and logrotate ignores everything that follows, included files too"
+        in check.findings[0].text
+    )
     assert str(machine.logs / "app.log") in check.findings[0].text
 
 
@@ -466,7 +469,7 @@ def test_without_a_cron_daemon_nothing_will_run(machine: Machine) -> None:
     assert machine.codes() == {"schedule-dead": "critical"}
     assert (
         check.findings[0].text
-        == "logrotate will not run: no cron daemon is running, the last run was 7h ago"
+        == "logrotate will not run: no cron daemon is running; the last run was 7h ago"
     )
 
 
@@ -907,7 +910,7 @@ def test_the_story_of_one_log(machine: Machine) -> None:
     check = machine.check("--explain", str(path))
     text = "\n".join([check.findings[0].text, *check.findings[0].more])
     assert check.exitcode == 0
-    assert f"{path}: a run now would rotate: daily, last" in text
+    assert f"{path}: a run now would rotate it: daily, last" in text
     assert f"stanza: {path} at {machine.etc}/logrotate.d/app:1" in text
     assert (
         f"criterion: daily ({machine.etc}/logrotate.d/app:2); keeps 7 "
@@ -918,9 +921,13 @@ def test_the_story_of_one_log(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("criterion", "size", "expected"),
     [
-        ("daily", 5000, "wait: not in the state file yet: the first run only records it (daily)"),
-        ("size 1k", 5000, "rotate: at least 1KiB"),
-        ("size 1M", 5000, "wait: smaller than 1MiB"),
+        (
+            "daily",
+            5000,
+            "not rotate it yet: not in the state file yet, so the first run records it (daily)",
+        ),
+        ("size 1k", 5000, "rotate it: at least 1KiB"),
+        ("size 1M", 5000, "not rotate it yet: smaller than 1MiB"),
     ],
 )
 def test_the_story_of_a_log_that_is_new_to_the_state_file(

@@ -244,7 +244,7 @@ def test_two_looks_in_one_second_are_no_runaway() -> None:
 def test_a_window_says_why_it_is_not_believed() -> None:
     levels = over(14, lambda day: 70 + 22 * (day % 1))[: int(13.75 * A_DAY)]
     told = {w.seconds / HOUR: w.doubt for w in outlook(levels).windows}
-    assert told[8] == "it has been as high before and fell again (13 times)"
+    assert told[8] == "it has been this high before and fell again (13 times)"
     assert told[72] == "it did not grow in every part of the window"
 
 

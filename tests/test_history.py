@@ -121,7 +121,7 @@ def unsafe(tmp_path: Path, how: str) -> Path:
     ("how", "words"),
     [
         ("symlink", "is a symlink"),
-        ("writable by others", "can be written by others; chmod 700 it"),
+        ("writable by others", "is writable by others; chmod 700 it"),
         ("file", "is not a directory"),
         ("file in it is a symlink", "is not a regular file; remove it"),
         pytest.param(

@@ -21,8 +21,8 @@ from twiceshy.monitor_liveness.monitors.fifo import Intake
 def test_a_fifo_without_a_reader_is_not_waited_for(tmp_path: Path) -> None:
     path = str(tmp_path / "nagios.cmd")
     os.mkfifo(path)
-    assert fifo.intake_of(path) == fifo.Fifo(Intake.NO_READER, f"nobody reads {path}")
-    with pytest.raises(fifo.NotSubmitted, match="nobody reads"):
+    assert fifo.intake_of(path) == fifo.Fifo(Intake.NO_READER, f"no process reads {path}")
+    with pytest.raises(fifo.NotSubmitted, match="no process reads"):
         fifo.submit(path, "x\n")
 
 

@@ -42,8 +42,8 @@ def test_defaults_are_what_a_user_would_type() -> None:
         (["-t", "0"], "argument -t/--timeout: '0' is not a positive duration"),
         (["-w"], "argument -w/--warning: expected one argument"),
         (["--missing", "red"], "argument --missing: 'red' is not a state; type ok"),
-        (["--learning", "warning"], "argument --learning: 'warning' is neither unknown nor ok"),
-        (["--include", "re:("], "argument --include: 're:(' is not a regular expression"),
+        (["--learning", "warning"], "argument --learning: 'warning' is neither ok nor unknown"),
+        (["--include", "re:("], "argument --include: 're:(' is not a valid regular expression"),
         (["stray\n| evil"], "unrecognized arguments: stray / evil"),
     ],
 )

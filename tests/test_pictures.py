@@ -100,7 +100,7 @@ def test_pictures_are_files_of_their_kind(tmp_path: Path, suffix: str, magic: by
 def test_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
     from twiceshy.command.plot import image as artwork
 
-    with pytest.raises(CheckError, match=r"should end in .png, .svg"):
+    with pytest.raises(CheckError, match=r"must end in .png, .svg"):
         artwork.draw(growing(), tmp_path / "a.doc")
 
 
@@ -156,5 +156,5 @@ def test_the_container_check_s_own_history_is_drawn(tmp_path: Path) -> None:
 
 
 def test_what_remembers_nothing_yet_says_so(tmp_path: Path) -> None:
-    with pytest.raises(CheckError, match="remembers nothing yet"):
+    with pytest.raises(CheckError, match="has no history yet"):
         roster.load(known("flapping")).picture(tmp_path, None, history.now())

@@ -118,7 +118,7 @@ def test_an_address_is_told_from_a_configuration_file(text: str, expected: bool)
 @pytest.mark.parametrize(
     ("answer", "state", "reason"),
     [
-        (status("401 Unauthorized"), UNSEEN, "requires user name and password"),
+        (status("401 Unauthorized"), UNSEEN, "requires a user name and a password"),
         (status("500 Oops"), GAVE_UP, "it answers with HTTP status 500"),
         (OK_ANSWER, GAVE_UP, "it does not speak XML-RPC"),
         (b"", GAVE_UP, "does not answer at"),
@@ -137,7 +137,7 @@ def test_what_a_supervisord_may_answer(
 @pytest.mark.parametrize(
     ("answer", "state", "reason"),
     [
-        (status("403 Forbidden"), UNSEEN, "requires a user and a password"),
+        (status("403 Forbidden"), UNSEEN, "requires a user name and a password"),
         (status("500 Oops"), UNSEEN, "answers with HTTP status 500"),
         (OK_ANSWER, UNSEEN, "does not answer like monit"),
         (b"", GAVE_UP, "does not answer at"),

@@ -300,13 +300,13 @@ def test_named_services_are_asked_for_by_name_whatever_they_are(journals):
 
 
 def test_a_bus_that_cannot_be_reached_is_said():
-    with pytest.raises(CheckError, match="systemd cannot be asked: Failed to connect to bus: no"):
+    with pytest.raises(CheckError, match="systemd cannot be queried: Failed to connect to bus: no"):
         systemd.services(PLACE, FIRST, ask=Systemctl(status=1))
 
     def absent(argv: Sequence[str]) -> subprocesses.Ran:
         raise FileNotFoundError(2, "No such file or directory", argv[0])
 
-    with pytest.raises(CheckError, match="systemd cannot be asked: No such file"):
+    with pytest.raises(CheckError, match="systemd cannot be queried: No such file"):
         systemd.services(PLACE, FIRST, ask=absent)
 
 

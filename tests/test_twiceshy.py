@@ -87,8 +87,8 @@ def test_a_filesystem_is_called_by_its_mount_point() -> None:
         kept.defer("INSERT INTO filesystem VALUES ('ext4:1', '/srv')")
         assert kept.save() is None
     shown = twiceshy("history", "show", "disk_growth").stdout
-    assert shown == "       1 rows  ext4:1 (/srv)\n"
-    assert "forgot 1 rows" in twiceshy("history", "forget", "disk_growth", "/srv").stdout
+    assert shown == "        1 row  ext4:1 (/srv)\n"
+    assert "forgot 1 row of" in twiceshy("history", "forget", "disk_growth", "/srv").stdout
 
 
 @pytest.mark.usefixtures("remembered")

@@ -2,7 +2,7 @@
 """Can people still log in?
 
 pam_nologin(8) refuses every login but root's while /run/nologin or /etc/nologin exists. A shutdown
-puts the file there five minutes ahead, and a boot takes it away when it is through.
+puts the file there five minutes ahead, and a boot takes it away when it has finished.
 
 Learned from: hosts on which every check was green and nobody could log in ("System is booting up.
   Unprivileged users are not permitted to log in yet"): the boot had never ended, or a shutdown had
@@ -62,7 +62,7 @@ def options() -> opt.Parser:
 
 
 def refusals(paths: Sequence[str]) -> list[Refusal]:
-    """What is seen: the files that exist. CheckError where even that is not to be known."""
+    """What is seen: the files that exist. CheckError where even that cannot be known."""
     found = []
     for path in paths:
         try:

@@ -36,7 +36,7 @@ print(json.dumps([sum(sys.argv[1] in holder for holder, _ in deleted),
                   sum(sys.argv[1] in path for path in writers)]))
 """
 # By its public interface. It leaves out what is not at its path any more; a deleted file that it
-# did list would have a path that cannot be asked.
+# did list would have a path that cannot be queried.
 PSUTIL = f"""{CHECK}
 import json, os, sys
 import psutil

@@ -194,7 +194,7 @@ def test_a_cleanly_stopped_nagios_is_missing_and_planned_work_excuses_it_for_a_w
     os.utime(planned, (time.time() - 5 * 3600,) * 2)
     status, output = doomed_nagios.check("--maintenance", str(planned))
     assert status == 2
-    assert "excuses nothing any more" in output
+    assert "no longer excuses anything" in output
 
 
 def test_a_full_disk_under_nagios_is_critical_in_every_run() -> None:
@@ -284,7 +284,7 @@ def test_a_user_without_rights_is_told_so_and_still_sees_stopped_workers(
     shutil.chown(doomed_nagios.place / "nobody", 65534, 65534)
     status, output = observe()
     assert status == 3, output
-    assert "main loop cannot be asked: not allowed to connect" in output
+    assert "main loop cannot be queried: not allowed to connect" in output
     assert "state file cannot be read: not allowed to read" in output
     time.sleep(2 * doomed_nagios.interval)
     assert "executor has executed something within" in observe()[1]
@@ -523,7 +523,7 @@ def test_a_stopped_collectd_is_critical_within_5_s() -> None:
             return check("--monitor", "collectd", "--config", config, "--startup-grace", "0s")
 
         output = in_time(observe, 0, 10)
-        assert "executor brought its newest value" in output
+        assert "executor collected its newest value" in output
         with side.stopped([side.pid]):
             silent(observe)
         side.end()

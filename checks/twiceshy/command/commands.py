@@ -1,4 +1,4 @@
-"""The words of the command line `twiceshy WORD`, and the parser of each."""
+"""The commands of the command line `twiceshy WORD`, and the parser of each."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from twiceshy.kit.plugin import UNKNOWN_STATUS
 
 MANUAL = """twiceshy runs every check that applies to this host, with no configuration.
 
-And what goes with them: definitions for the monitoring system in use, a drill of each check's own
-outage, pictures of what the checks remember, completion and man pages. `twiceshy` alone makes the
-rounds: it runs the checks.
+Without a command it makes the rounds: it runs the checks. Other commands write definitions for the
+monitoring system in use, stage each check's own outage as a drill, draw what the checks remember,
+and print completion scripts and man pages.
 """
 
 # Word, the module with add_arguments() and run(), and what it is for. A module is imported only
 # when its word is typed, so that the rounds stay quick.
 COMMANDS = {
-    "rounds": ("twiceshy.command.rounds", "make the rounds of this host (the default)"),
-    "define": ("twiceshy.command.define", "write ready definitions for a monitoring system"),
+    "rounds": (
+        "twiceshy.command.rounds",
+        "run every check that applies to this host (the default)",
+    ),
+    "define": ("twiceshy.command.define", "write ready-made definitions for a monitoring system"),
     "metrics": (
         "twiceshy.command.metrics",
-        "the rounds as Prometheus metrics (textfile collector)",
+        "print the rounds as Prometheus metrics (for the textfile collector)",
     ),
     "drill": (
         "twiceshy.command.drill",
@@ -33,7 +36,7 @@ COMMANDS = {
     "plot": ("twiceshy.command.plot", "draw what a check remembers"),
     "history": (
         "twiceshy.command.histories",
-        "what the checks remember; forget a subject",
+        "show what the checks remember, or forget a subject",
     ),
     "completion": ("twiceshy.command.completion", "print the completion script of a shell"),
     "man": ("twiceshy.command.manpage", "print the man page of twiceshy or of a check"),
@@ -64,7 +67,7 @@ def parser_of(word: str) -> CommandParser:
         made = CommandParser(
             prog="twiceshy",
             description=MANUAL,
-            epilog="commands (twiceshy COMMAND --help tells more):\n" + "\n".join(lines) + "\n\n"
+            epilog="commands (see twiceshy COMMAND --help):\n" + "\n".join(lines) + "\n\n"
             "exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; the worst of all checks, where\n"
             "CRITICAL is worse than WARNING, and WARNING worse than UNKNOWN",
         )

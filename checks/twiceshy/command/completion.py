@@ -1,4 +1,4 @@
-"""Completion for bash and zsh, generated from the options of the checks and of twiceshy.
+"""Print the completion script of bash or zsh, for the options of twiceshy and its checks.
 
 twiceshy completion bash > /etc/bash_completion.d/twiceshy
 twiceshy completion zsh > "${fpath[1]}/_twiceshy"

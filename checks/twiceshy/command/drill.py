@@ -1,8 +1,8 @@
-"""Failure is worth practising: each check's own outage, staged for real and mended again.
+"""Practise failure: stage each check's own outage for real, and fix it again.
 
-In a throw-away sandbox the check's world is made, broken and mended, and the real check is run
-against it: green, red, green. Nothing on the host is changed, and all is cleared away at the end,
-Ctrl-C included. With --notify the red state is held up, so that you see your own pager go off.
+In a throw-away sandbox the check's world is set up, broken and fixed, and the real check is run
+against it: green, red, green. Nothing on the host is changed, and everything is cleared away at the
+end, on Ctrl-C too. With --notify the red state is held, so that you see your own pager go off.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
         "checks",
         nargs="+",
         metavar="CHECK",
-        help="whose outage, or all",
+        help="the check whose outage to stage, or all",
     )
     to.add_argument(
         "--notify",
@@ -70,16 +70,16 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
         const="10m",
         type=options.positive_duration,
         metavar="DURATION",
-        help="hold the red state up until Enter is pressed, this long at most (default: 10m), and "
-        "print how your monitoring system gets to see it",
+        help="hold the red state until Enter is pressed, for at most this long (default: 10m), "
+        "and print how to show it to your monitoring system",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Give the drills one after the other; 0 if none failed and at least one was given."""
+    """Run the drills one after the other; 0 if none failed and at least one was run."""
     entries = roster.with_part([] if "all" in args.checks else args.checks, "drill", "drill")
     for left in sweep():
-        print(f"cleared {left}, which a killed drill had left")
+        print(f"cleared {left}, left behind by a killed drill")
     outcomes = []
     for entry in entries:
         outcomes.append(given(entry, args.notify))
@@ -99,7 +99,7 @@ def given(entry: Entry, notify_seconds: float | None = None) -> Outcome:
         with _interruptible(), Sandbox() as box:
             outcome = _performed(entry, drill, box, notify_seconds)
     except (Cannot, CheckError) as error:
-        print(f"  left out: {error}")
+        print(f"  skipped: {error}")
         return Outcome(entry.name, missing=str(error))
     except Failed as error:
         print(f"  FAILED: {error}")
@@ -117,48 +117,48 @@ def _performed(entry: Entry, drill: Drill, box: Sandbox, notify_seconds: float |
 
     play: Play = drill.stage(box)
     say(f"runs: {shlex.join([entry.program, *play.arguments])}")
-    visit, _ = until(GREEN, entry, play, box, "what is healthy")
-    say(_told(visit))
+    visit, _ = until(GREEN, entry, play, box, "a healthy start")
+    say(_line(visit))
     say(f"FAULT: {play.fault}")
     play.break_it()
     visit, red = until(play.red, entry, play, box, "the fault")
-    say(f"{_told(visit)}  <- red after {units.say_duration(red)}")
+    say(f"{_line(visit)}  <- red after {units.say_duration(red)}")
     for line in visit.long[:4]:
         print(f"           {line}")
     if notify_seconds is not None:
         _hold(entry, play, box, visit, notify_seconds)
-    say(f"MENDED: {play.remedy}")
+    say(f"FIXED: {play.remedy}")
     play.mend_it()
     visit, green = until(GREEN, entry, play, box, "the remedy")
-    say(f"{_told(visit)}  <- green again after {units.say_duration(green)}")
+    say(f"{_line(visit)}  <- green again after {units.say_duration(green)}")
     return Outcome(entry.name, red, green)
 
 
-def _told(visit: Visit) -> str:
+def _line(visit: Visit) -> str:
     return f"{str(visit.state).upper():8}  {visit.text}"
 
 
 def _hold(entry: Entry, play: Play, box: Sandbox, visit: Visit, seconds: float) -> None:
-    """Keep the red state up and say how a monitoring system gets to see it."""
+    """Hold the red state and say how a monitoring system gets to see it."""
     environment = " ".join(
         f"{name}={shlex.quote(box.environment()[name])}" for name in ("TWICESHY_STATE_DIR",)
     )
     status = int(visit.state) if visit.state is not None else UNKNOWN_STATUS
     host, words = socket.gethostname(), f"DRILL {visit.text}"
     print(
-        f"\n  The red state stays up for {units.say_duration(seconds)}. To see your pager go off:\n"
+        f"\n  The red state stays for {units.say_duration(seconds)}. To see your pager go off:\n"
         "  * point a service of your monitoring system at this command (as this user), and look\n"
-        f"    for a {str(visit.state).upper()} of it, its notification, and its recovery:\n"
+        f"    for the {str(visit.state).upper()}, its notification, and its recovery:\n"
         f"      {environment} {shlex.join(command(entry, play))}\n"
-        "  * or submit the result yourself, for a service that takes passive results:\n"
+        "  * or submit the result yourself, for a service that accepts passive results:\n"
         f"      Nagios:  printf '[%s] PROCESS_SERVICE_CHECK_RESULT;{host};{entry.name};{status};"
         f'{_quoted(words)}\\n\' "$(date +%s)" > /var/lib/nagios4/rw/nagios.cmd\n'
         f"      Icinga:  the same into /run/icinga2/cmd/icinga2.cmd\n"
         f"      Sensu:   curl -s -H 'Content-Type: application/json' 127.0.0.1:3031/events -d "
         f'\'{{"check":{{"metadata":{{"name":"{entry.name}"}},"status":{status},'
         f'"output":"{_quoted(words)}"}}}}\'\n'
-        "  Look for: which phone, after how long, does the text name the culprit, and does the\n"
-        "  recovery come through. Enter ends it.",
+        "  Watch for: which phone rings and how soon, whether the text names the culprit, and\n"
+        "  whether the recovery comes through. Press Enter to end it.",
         flush=True,
     )
     ends = time.monotonic() + seconds
@@ -199,7 +199,7 @@ def _summarise(outcomes: list[Outcome]) -> None:
     width = max(len(outcome.check) for outcome in outcomes)
     for outcome in outcomes:
         if outcome.missing:
-            text = f"left out: {outcome.missing}"
+            text = f"skipped: {outcome.missing}"
         elif outcome.failure:
             text = f"FAILED: {outcome.failure}"
         else:
@@ -209,7 +209,7 @@ def _summarise(outcomes: list[Outcome]) -> None:
             )
         print(f"  {outcome.check:{width}}  {text}")
     if os.geteuid() != 0 and any(outcome.missing for outcome in outcomes):
-        print("  as root more drills can be given")
+        print("  more drills can run as root")
 
 
 def sweep() -> list[str]:
@@ -254,7 +254,7 @@ def checked(entry: Entry, play: Play, box: Sandbox) -> Visit:
             preexec_fn=die_with_parent,
         )
     except subprocess.TimeoutExpired:
-        raise Failed(f"{entry.program} did not end within 1m, whatever its -t says") from None
+        raise Failed(f"{entry.program} did not exit within 1m, in spite of its -t") from None
     heed()
     return rounds.visit_of(entry.name, done.returncode, done.stdout.decode("utf-8", "replace"))
 
@@ -272,8 +272,8 @@ def until(
             return visit, took
         if took > play.patience_seconds:
             raise Failed(
-                f"{what} did not turn it {' or '.join(str(state) for state in states)} within "
-                f"{units.say_duration(took)}; it says {visit.state}: {visit.text}"
+                f"after {what}, the check was not {' or '.join(str(state) for state in states)} "
+                f"within {units.say_duration(took)}; it reports {visit.state}: {visit.text}"
             )
         # The check may have taken longer than its pause.
         time.sleep(max(0.0, play.every_seconds - (time.monotonic() - begins)))

@@ -1,9 +1,11 @@
-"""What the checks remember: how much, how old, and how to make one subject forgotten.
+"""Show what the checks remember, or make them forget a subject.
 
-A check keeps its history in one SQLite file (twiceshy.kit.history); some have tables of their own,
-which say in their schema which column names the subject. Everything about one subject is shown and
-forgotten together.
+Each check keeps its history in one SQLite file. Everything about one subject is shown and forgotten
+together.
 """
+
+# Some checks have tables of their own (twiceshy.kit.history), which say in their schema which
+# column names the subject.
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ from twiceshy.kit.verdict import safe
 class Table:
     """A table of a history file, and which of its columns name the subject.
 
-    `subject`: the column that says whom a row is about; `alias`: the one that says what people
-    call it. "" where there is none.
+    `subject`: the column that says which subject a row is about; `alias`: the one that says
+    what people call it. "" where there is none.
     """
 
     name: str
@@ -42,8 +44,10 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
     """The options of `twiceshy history`."""
     options.add_state_dir(to)
     words = to.add_subparsers(dest="what", metavar="WHAT", required=False)
-    words.add_parser("list", help="each check's history: size, subjects, age (the default)")
-    show = words.add_parser("show", help="what a check remembers of a subject, or its subjects")
+    words.add_parser("list", help="list each check's history: size, subjects, age (the default)")
+    show = words.add_parser(
+        "show", help="show what a check remembers about a subject, or list its subjects"
+    )
     show.add_argument("check", metavar="CHECK")
     show.add_argument("subject", nargs="?", metavar="SUBJECT")
     forget = words.add_parser("forget", help="forget a subject, or all that a check remembers")
@@ -75,8 +79,9 @@ def _list(place: Path) -> int:
             continue
         at = datetime.datetime.fromtimestamp(file.stat().st_mtime)
         print(
-            f"  {file.stem:20} {units.say_size(file.stat().st_size):>9}  {len(found):4} subjects  "
-            f"{rows:6} rows  written {at:%Y-%m-%d %H:%M}"
+            f"  {file.stem:20} {units.say_size(file.stat().st_size):>9}  "
+            f"{units.count(len(found), 'subject'):>13}  {units.count(rows, 'row'):>11}  "
+            f"written {at:%Y-%m-%d %H:%M}"
         )
     for torn in sorted(place.glob("*.torn")):
         print(f"  {torn.name}: a corrupt history that was set aside; it can be removed")
@@ -91,7 +96,7 @@ def _show(place: Path, check: str, subject: str | None) -> int:
             called = {key: alias for alias, key in aliases(sql).items() if alias != key}
             for name, rows in subjects(sql).items():
                 known = f" ({safe(called[name])})" if name in called else ""
-                print(f"  {rows:6} rows  {safe(name)}{known}")
+                print(f"  {units.count(rows, 'row'):>11}  {safe(name)}{known}")
             return 0
         subject = aliases(sql).get(subject, subject)
         if subject not in subjects(sql):
@@ -107,7 +112,7 @@ def _show(place: Path, check: str, subject: str | None) -> int:
 
 def _forget(place: Path, check: str, subject: str | None, everything: bool) -> int:
     if (subject is None) == (not everything):
-        raise CheckError(f"say whom to forget: twiceshy history forget {check} SUBJECT, or --all")
+        raise CheckError(f"name what to forget: twiceshy history forget {check} SUBJECT, or --all")
     with _opened(_file(place, check), writing=True) as sql:
         if subject is not None:
             subject = aliases(sql).get(subject, subject)
@@ -124,13 +129,16 @@ def _forget(place: Path, check: str, subject: str | None, everything: bool) -> i
                         (subject,),
                     ).rowcount
         sql.execute("VACUUM")
-    print(f"{check} forgot {forgotten} rows" + (f" of {safe(subject)}" if subject else ""))
+    print(
+        f"{check} forgot {units.count(forgotten, 'row')}"
+        + (f" of {safe(subject)}" if subject else "")
+    )
     return 0
 
 
 def _unknown(check: str, subject: str) -> CheckError:
     return CheckError(
-        f"{check} remembers nothing of {subject!r}; see: twiceshy history show {check}"
+        f"{check} remembers nothing about {subject!r}; see: twiceshy history show {check}"
     )
 
 

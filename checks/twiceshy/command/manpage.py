@@ -1,8 +1,8 @@
-"""Man pages, generated from each check's manual and option parser: plain troff (man(7)).
+"""Print a man page, generated from a check's manual and options, as plain troff (man(7)).
 
 twiceshy man check_flapping | man -l -
 
-The .deb and .rpm packages install them; after pip or pipx this is how to read them.
+The .deb and .rpm packages install them; after pip or pipx, this is how to read them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The rounds as Prometheus metrics, for node_exporter's textfile collector.
+"""Print the rounds as Prometheus metrics, for node_exporter's textfile collector.
 
-Each check's state, not its text (as a label it would make a new series per run),
-its perfdata with their limits, and how long it took.
+They hold each check's state, its perfdata with the limits, and how long it took. Its text is left
+out: as a label it would make a new series per run.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ FAMILIES = {
     "twiceshy_check_duration_seconds": "How long the check took.",
     "twiceshy_check_cpu_seconds": "CPU time that the check took.",
     "twiceshy_perfdata": "Performance data of a check, in the base unit that uom names.",
-    "twiceshy_perfdata_limit": "The limits that the check holds a perfdatum against.",
-    "twiceshy_rounds_timestamp_seconds": "When the rounds were made.",
+    "twiceshy_perfdata_limit": "The limits that the check compares the value with.",
+    "twiceshy_rounds_timestamp_seconds": "Unix time at which the rounds were made.",
     "twiceshy_info": "The version of twiceshy.",
 }
 
@@ -72,12 +72,12 @@ def _escaped(text: str) -> str:
 
 def add_arguments(to: argparse.ArgumentParser) -> None:
     """The options of `twiceshy metrics`."""
-    to.add_argument("checks", nargs="*", metavar="CHECK", help="these checks only")
+    to.add_argument("checks", nargs="*", metavar="CHECK", help="only these checks")
     to.add_argument(
         "--write",
         type=Path,
         metavar="FILE",
-        help="replace FILE at once instead of printing: a *.prom file in the directory that "
+        help="replace FILE atomically instead of printing: a *.prom file in the directory that "
         "node_exporter's --collector.textfile.directory names",
     )
     to.add_argument(
@@ -86,7 +86,7 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
         type=options.positive_duration,
         default="10s",
         metavar="DURATION",
-        help="what each check may take (default: 10s)",
+        help="the timeout of each check (default: 10s)",
     )
 
 

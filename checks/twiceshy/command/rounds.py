@@ -192,7 +192,7 @@ def _ended(running: list[_Running], seconds: float) -> Iterator[tuple[_Running, 
         pid, status, usage = os.wait4(one.pid, os.WNOHANG)
         late = ""
         if pid == 0 and time.monotonic() - one.began > seconds:
-            late = f"did not end by itself within {units.say_duration(seconds)} and was killed"
+            late = f"did not exit within {units.say_duration(seconds)} and was killed"
             _kill(one.pid)
             pid, status, usage = os.wait4(one.pid, 0)
         if pid:
@@ -258,7 +258,7 @@ def visit_of(name: str, status: int, output: str, excuse: str = "", late: str = 
     elif status < 0:
         state, text = UNKNOWN, f"crashed: {_signal_name(-status)}"
     elif status not in STATE_OF_STATUS:
-        state, text = UNKNOWN, f"ended with exit status {status}: {text or 'no output'}"
+        state, text = UNKNOWN, f"exited with status {status}: {text or 'no output'}"
     elif not match:
         state, text = UNKNOWN, f"printed no state (exit {status}): {text or 'no output'}"
     return Visit(
@@ -274,7 +274,7 @@ def _signal_name(number: int) -> str:
 
 
 def perfdata(text: str) -> tuple[Perfdatum, ...]:
-    """The numbers in `label=value[uom];warn;crit;min;max ...`; what is none is left out."""
+    """The numbers in `label=value[uom];warn;crit;min;max ...`; what is not one is left out."""
     found = []
     for item in text.split():
         label, _, rest = item.partition("=")
@@ -322,7 +322,7 @@ DIM, PLAIN, ERASE = "\033[2m", "\033[0m", "\r\033[K"
 def table(
     found: Sequence[Visit], seconds: float, *, width: int, colour: bool, verbose: int = 0
 ) -> str:
-    """The rounds for people: one line a check, wrapped to `width`, with the next step if red."""
+    """The rounds for people: one line per check, wrapped to `width`, with the next step if red."""
     import textwrap
 
     ordered = in_order(found)
@@ -368,12 +368,12 @@ def hints(found: Sequence[Visit], called: str) -> list[str]:
     """What to try next, for somebody who has just met these checks. `called`: the command."""
     lines = []
     if not any(visit.state is not None for visit in found):
-        lines.append("Nothing that these checks know runs on this host.")
+        lines.append("Nothing that these checks watch runs on this host.")
     return [
         *lines,
         f"{called} drill all       stages each check's own outage in a sandbox: red, then green",
         f"{called} define nagios   writes definitions for your monitoring (icinga2, sensu, ...)",
-        f"{called} --help          has the rest",
+        f"{called} --help          shows everything else",
     ]
 
 
@@ -420,7 +420,7 @@ def make(
     seconds: float = 10.0,
     progress: Callable[[list[str]], None] = lambda names: None,
 ) -> list[Visit]:
-    """All visits; `progress` hears the names of those still waited for."""
+    """All visits; `progress` gets the names of those still waited for."""
     found = []
     for event in visits(entries, arguments, seconds):
         if isinstance(event, Visit):
@@ -436,7 +436,7 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
         "checks",
         nargs="*",
         metavar="CHECK",
-        help="make the rounds of these checks only (default: all that apply to this host)",
+        help="run only these checks (default: all that apply to this host)",
     )
     to.add_argument("--json", action="store_true", help="print JSON, for programs")
     to.add_argument(
@@ -451,18 +451,22 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
         type=options.positive_duration,
         default="10s",
         metavar="DURATION",
-        help="what each check may take (default: 10s)",
+        help="the timeout of each check (default: 10s)",
     )
     to.add_argument(
-        "-v", "--verbose", action="count", default=0, help="long output and numbers of each check"
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="show the long output and the perfdata of each check",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the rounds, tell them, and return the worst state as exit status."""
+    """Make the rounds, report them, and return the worst state as exit status."""
     entries = roster.chosen(args.checks)
     if not entries:
-        raise CheckError("no check is installed; pip install twiceshy again")
+        raise CheckError("no check is installed; reinstall twiceshy")
     terminal = sys.stdout.isatty()
     arguments = ["-t", f"{args.timeout:g}s"] + ["-v"] * args.verbose
     width = (os.get_terminal_size(1).columns or 80) if terminal else 100

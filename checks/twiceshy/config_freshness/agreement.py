@@ -129,7 +129,7 @@ def _staleness(
 def _hint(served: Sequence[Served]) -> str:
     """What makes two versions equal after all, as an operator would like to know."""
     if len({documents.without_line_ends(each.body) for each in served}) == 1:
-        return " (they differ only in line ends or trailing blanks)"
+        return " (they differ only in line endings or trailing blanks)"
     try:
         meanings = {documents.canonical(documents.parse("json", each.body)) for each in served}
     except (documents.NotParsed, RecursionError):

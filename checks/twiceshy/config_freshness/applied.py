@@ -31,7 +31,7 @@ def running(source: str, text: bytes) -> Running:
         try:
             value = documents.at(documents.parse("json", text), path)
         except documents.NotParsed:
-            return Running(trouble="sends broken JSON")
+            return Running(trouble="sends invalid JSON")
         except KeyError:
             return Running(trouble=f"does not report {safe(path, 60)}")
         if value is None or value == "":
@@ -127,7 +127,7 @@ def applied(
     if config.begun < grace:
         # it may be from before our time: the grace begins with our history
         begun = config.begun
-        text = f"{name} runs {short}, not published in the {roughly(begun)} of history"
+        text = f"{name} runs {short}, which was not published in the {roughly(begun)} of history"
         text += _left(begun, grace)
         finding = Finding(_by_grace(begun, grace), text, code="behind")
         return ApplicationVerdict(finding, begun, is_odd=True)
@@ -141,10 +141,10 @@ def applied(
 
 
 def _mute(application: Application, running: Running, past: ApplicationPast) -> Finding:
-    """The finding about an application that does not say what it runs with."""
+    """The finding about an application that does not report what it runs."""
     grace = application.grace
     since = past.current if past.current is not None else past.mute or 0.0
     state = CRITICAL if since >= grace else WARNING
-    had = f"; it ran what is published {ago(since)}" if past.current is not None else ""
+    had = f"; it last ran what is published {ago(since)}" if past.current is not None else ""
     text = f"{safe(application.name, 60)} does not report its configuration: it {running.trouble}"
     return Finding(state, text + had + _left(since, grace), code="mute")

@@ -77,7 +77,7 @@ def checksummed(
         remarks += _weak(each, each.name in missing)
     if served and settings.mode == "auto" and not missing and not any(s.checksums for s in served):
         remarks.append(
-            f"no endpoint{of_config(answers[0].config)} gives checksum data: give --checksum-url, "
+            f"no endpoint{of_config(answers[0].config)} has checksum data: give --checksum-url, "
             "or make it send Repr-Digest"
         )
     return findings, remarks

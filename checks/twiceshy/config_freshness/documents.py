@@ -1,4 +1,4 @@
-"""Configuration as text: parsed, looked into, compared by meaning; and what is no configuration."""
+"""Configuration as text: parsed, searched, compared by meaning; and what is not configuration."""
 
 from __future__ import annotations
 
@@ -46,7 +46,12 @@ def parse(kind: str, raw: bytes) -> Any:
         raise
     except RecursionError:
         raise NotParsed("it is nested too deeply") from None
-    except (ValueError, configparser.Error) as why:  # json, toml and utf-8 errors are ValueErrors
+    except json.JSONDecodeError as why:
+        place = f"line {why.lineno}, column {why.colno}"
+        raise NotParsed(f"{place}: {why.msg[:1].lower()}{why.msg[1:]}") from None
+    except UnicodeDecodeError:
+        raise NotParsed("it is not UTF-8 text") from None
+    except (ValueError, configparser.Error) as why:  # toml's errors are ValueErrors
         raise NotParsed(str(why).splitlines()[0]) from None
 
 
@@ -95,7 +100,7 @@ def _ini(raw: bytes) -> Any:
     except configparser.Error as why:
         # its message quotes the line; a secret may stand there
         line = re.search(r"line:? +(\d+)", str(why))
-        raise NotParsed(f"line {line[1] if line else '?'} is no INI") from None
+        raise NotParsed(f"line {line[1] if line else '?'} is not INI") from None
     if not ini.sections() and not ini.defaults():
         raise NotParsed("it has no section")
     document: dict[str, Any] = {name: dict(ini.items(name)) for name in ini.sections()}

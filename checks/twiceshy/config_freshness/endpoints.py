@@ -300,7 +300,7 @@ class Requester:
         is_bare = response.status_code in (204, 304)
         # urllib3 1 does not complain
         if not is_bare and declared.isdigit() and progress.received < int(declared):
-            raise Cut(f"cuts the body: {progress.received} of {declared} bytes")
+            raise Cut(f"truncates the body: {progress.received} of {declared} bytes")
         return b"".join(pieces)
 
 
@@ -343,11 +343,11 @@ def decoded(wire: bytes, coding: str, cap: int) -> bytes:
             body += unpacker.decompress(rest, cap + 1 - len(body))
             if len(body) > cap:
                 raise TooLarge(
-                    f"sends endless data: {say_size(len(wire))} of {coding} unpack to more than "
+                    f"sends endless data: {say_size(len(wire))} of {coding} unpacks to more than "
                     f"{say_size(cap)}"
                 )
             if not unpacker.eof:
-                raise Cut(f"cuts the body: its {coding} stream has no end")
+                raise Cut(f"truncates the body: its {coding} stream has no end")
             rest = unpacker.unused_data
     except zlib.error:
         raise Cut(f"sends a broken {coding} stream") from None

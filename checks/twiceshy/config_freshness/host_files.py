@@ -128,7 +128,7 @@ def puppet_run(typed: str, clock: float) -> puppet.Run:
         trouble = f"cannot read {shown}: {safe(error.strerror or str(error))}"
         return puppet.Run(None, disabled, why, trouble)
     except puppet.NotASummary as error:
-        return puppet.Run(None, disabled, why, f"{shown} is no summary: {error}", f"cat {path}")
+        return puppet.Run(None, disabled, why, f"{shown} is not a summary: {error}", f"cat {path}")
     return puppet.Run(summary, disabled, why)
 
 

@@ -47,7 +47,7 @@ def explained(error: BaseException, progress: Progress, seconds: float) -> HttpE
     if any(isinstance(each, (TimeoutError, socket.timeout)) for each in chain):
         return progress.too_slow(seconds)
     if any(isinstance(each, http.client.IncompleteRead) for each in chain):
-        return Cut(f"cuts the body after {progress.received} bytes")
+        return Cut(f"truncates the body after {progress.received} bytes")
     for meaning in (_meaning, _system_error):
         for each in chain:
             found = meaning(each)
@@ -91,7 +91,7 @@ def _meaning(error: BaseException) -> HttpError | None:
     if isinstance(error, socket.gaierror):
         return Unreachable(f"has no address: {safe(error.strerror or 'unknown name')}")
     for kind, found in (
-        (http.client.RemoteDisconnected, Closed("hangs up without an answer")),
+        (http.client.RemoteDisconnected, Closed("closes the connection without an answer")),
         (ConnectionRefusedError, Refused("refuses connections")),
         (ConnectionResetError, Closed("resets the connection")),
     ):

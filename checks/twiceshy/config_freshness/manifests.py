@@ -117,7 +117,7 @@ def _keywords(words: list[str]) -> dict[str, str]:
 
 
 def _entry(path: str, words: dict[str, str]) -> FileEntry:
-    """An FileEntry from mtree keywords; NotAManifest names the keyword that is not understood."""
+    """A FileEntry from mtree keywords; NotAManifest names the keyword that is not understood."""
 
     def whole(key: str) -> int | None:
         if key not in words:

@@ -33,7 +33,7 @@ def time_left(
 def readable(answers: Sequence[Served], past: Past, left: str, one_down: State) -> list[Finding]:
     """Findings about endpoints of one configuration that do not serve configuration at all."""
     failed = [each for each in answers if each.failure]
-    # who never let us in does not let us in: that is for us to mend
+    # who never let us in does not let us in: that is for us to fix
     locked = [
         each
         for each in failed

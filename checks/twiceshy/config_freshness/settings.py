@@ -1,4 +1,4 @@
-"""What a run is told to do, typed once from the command line; and the types of its arguments.
+"""What a run is asked to do, typed once from the command line; and the types of its arguments.
 
 Pure: files are named here and read by `observation`.
 """
@@ -108,7 +108,7 @@ class RequestSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a run is told; `timeout` and `sync_grace` in seconds."""
+    """Everything that a run is asked to do; `timeout` and `sync_grace` in seconds."""
 
     subjects: SubjectSettings = field(default_factory=SubjectSettings)
     content: ContentSettings = field(default_factory=ContentSettings)

@@ -2,7 +2,7 @@
 
 Every foreign exception ends here, and so does every sentence that has no code beside it: as
 EngineDown, which is the engine's outage, as its LoginRefused, or as CheckError, which is ours to
-mend. Engines are asked by a thread that can be abandoned.
+fix. Engines are asked by a thread that can be abandoned.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ class ContainerEngine(Engine):
         return Ring(tuple(event for event in events if event.at >= since), covered)
 
     def log_tail(self, container_id: str, lines: int) -> list[str]:
-        """The last lines of a container's log, each after "log: ", or why there are none."""
+        """The last lines of a container's log, each after "Log: ", or why there are none."""
         import requests
 
         errors = self._docker.errors
@@ -210,12 +210,12 @@ class ContainerEngine(Engine):
         try:
             log = self._ask(lambda client: client.logs(container_id, tail=lines), seconds)
         except AnswerTimeout as error:
-            return [f"log: {error}"]
+            return [f"Log: {error}"]
         except (errors.DockerException, requests.RequestException, OSError) as error:
-            return [f"log: {safe(str(getattr(error, 'explanation', '') or error), 120)}"]
+            return [f"Log: {safe(str(getattr(error, 'explanation', '') or error), 120)}"]
         if not isinstance(log, bytes):
             return []
-        return [f"log: {line}" for line in log.decode("utf-8", "replace").splitlines()[-lines:]]
+        return [f"Log: {line}" for line in log.decode("utf-8", "replace").splitlines()[-lines:]]
 
     def services(self) -> tuple[list[Service], list[Task]]:
         """The services and tasks of a swarm; CheckError if this node is no manager."""

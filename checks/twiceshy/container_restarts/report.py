@@ -32,7 +32,7 @@ from twiceshy.kit import units, verdict
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, State
 from twiceshy.kit.verdict import Finding, Measure, Report, safe
 
-# Engines that cannot be asked
+# Engines that cannot be queried
 
 
 def no_engine(absence: Absence, missing: State) -> Report:
@@ -41,8 +41,8 @@ def no_engine(absence: Absence, missing: State) -> Report:
         text = "podman is installed, but its API socket does not exist"
         following = f"systemctl {'' if absence.is_root else '--user '}enable --now podman.socket"
     else:
-        text = f"no container engine: there is no socket at {', '.join(absence.sockets)} or among "
-        text += "this user's own"
+        text = f"no container engine: there is no socket at {', '.join(absence.sockets)} or in "
+        text += "this user's runtime directory"
         following = "systemctl status docker.socket podman.socket"
     findings = [] if missing is OK else [Finding(missing, text, next=following, code="no-engine")]
     return Report(findings, summary=text)
@@ -52,7 +52,7 @@ def engine_down(outage: Outage) -> Report:
     """An engine that does not answer, or whose ssh does not let us in."""
     engine = f"{outage.server} engine at {safe(outage.address)}"
     if outage.is_refused:
-        text = f"{engine} cannot be asked: {outage.text}"
+        text = f"{engine} cannot be queried: {outage.text}"
         return Report([Finding(UNKNOWN, text, next=outage.login, code="login-refused")])
     if outage.login:
         following = outage.login

@@ -50,7 +50,7 @@ def stage(box: Sandbox) -> Play:
 
     return Play(
         arguments=[f"--include={room}", "--sample=1s"],
-        fault="the application logs 2 MB a second",
+        fault="the application logs 2 MB per second",
         break_it=break_it,
         remedy="the application is stopped, and its log removed",
         mend_it=mend_it,

@@ -98,7 +98,7 @@ class Window:
 class Outlook:
     """`left` is what to act on: seconds until full, None where no growth is believed.
 
-    `rate` is the growth a second over the deciding window, or over the last days if none decided;
+    `rate` is the growth per second over the deciding window, or over the last days if none decided;
     `trend_left` how long that would take, None if it does not grow or is a cycle.
     """
 
@@ -234,7 +234,7 @@ def by_week(series: Series) -> list[float]:
 
 
 def trend(series: Series) -> float:
-    """Growth a second over the last week: the median rise of the daily peaks, for information.
+    """Growth per second over the last week: the median rise of the daily peaks, for information.
 
     A history of under three days has too few of those; it gives its whole rise over its age, and
     one of under an hour nothing.
@@ -257,11 +257,11 @@ def known_cycle(path: Iterable[float], full: float, level: float, began: float) 
     finished, bottom = climbs(path, (level - began) / 2)
     as_high = [climb for climb in finished if climb[1] >= level - margin]
     if ended_well(as_high, full):
-        return f"it has been as high before and fell again ({units.count(len(as_high), 'time')})"
+        return f"it has been this high before and fell again ({units.count(len(as_high), 'time')})"
     as_far = [(low, top) for low, top in finished if top - low >= level - bottom - margin]
     short = [(low, top) for low, top in as_far if bottom + top - low < full]
     if ended_well(short, full) and len(short) * 2 >= len(as_far):
-        return f"it has climbed as far before and fell again ({units.count(len(as_far), 'time')})"
+        return f"it has climbed this far before and fell again ({units.count(len(as_far), 'time')})"
     return ""
 
 

@@ -23,7 +23,7 @@ KEEP_DAYS = 28
 MOST_SAMPLES = 300  # of a filesystem, should the check be run every second
 APART = 100.0  # seconds between two samples worth keeping; the hours know the extremes
 
-# The marks tell `twiceshy history` whom a row is about, and what people call it.
+# The marks tell `twiceshy history` which subject a row is about, and what people call it.
 TABLES = """
 CREATE TABLE IF NOT EXISTS filesystem (
     key TEXT PRIMARY KEY /* subject */, point TEXT NOT NULL /* alias */, seen REAL);

@@ -212,7 +212,7 @@ def nothing_watched(include: Sequence[str]) -> Finding:
 
 
 def rate_words(rate: float) -> str:
-    """Bytes a second in the unit of time in which they are a number to talk about."""
+    """Bytes per second in the unit of time in which they are a number to talk about."""
     if rate * 60 >= 512 * 1048576:
         return f"{units.say_size(rate * 60)} per minute"
     if rate * 3600 >= 8 * 1048576:

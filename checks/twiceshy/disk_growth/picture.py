@@ -71,7 +71,7 @@ def _forecast_words(outlook: Outlook) -> str:
         )
     if outlook.trend_left is not None:
         return f"at last week's rate full in {units.say_duration(outlook.trend_left)}"
-    return "no growth is believed"
+    return "no growth that is believed"
 
 
 def _words(window: Window) -> str:

@@ -1,4 +1,4 @@
-"""How it is told: the order of findings, what grew, the numbers, and the sentence of a good day.
+"""How it is reported: the order of findings, what grew, the numbers, the sentence when all is well.
 
 Pure.
 """

@@ -96,7 +96,7 @@ class Settings:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings that a command line comes to."""
+    """The settings of a command line."""
     return Settings(
         Selection(
             tuple(args.include),

@@ -303,7 +303,7 @@ def _estimate(
     if events == 0 or covered <= 0:
         return 0.0, None
     quiet = max(quiet, 0.2)
-    # Supervisors start a daemon once a second at most; more than that is not claimed.
+    # Supervisors start a daemon once per second at most; more than that is not claimed.
     at_least = min(poisson_at_least(events) / quiet, 1.0) * covered
     return at_least, (quiet / events, 2 * quiet / events)
 

@@ -55,7 +55,7 @@ def stage(box: Sandbox) -> Play:
         arguments=arguments,
         fault="a mistake in daemon.conf; somebody restarts the daemon",
         break_it=break_it,
-        remedy="the mistake is taken out; the supervisor's next start succeeds",
+        remedy="the mistake is removed; the supervisor's next start succeeds",
         mend_it=lambda: config.write_text("listen 514\n"),
         every_seconds=0.5,
     )

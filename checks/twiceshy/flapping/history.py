@@ -12,7 +12,7 @@ from twiceshy.kit.history import History
 from twiceshy.kit.stamps import Sample, Stamp
 
 RUN = "run:"
-REFRESH_SECONDS = 86400.0  # a note that does not change is written anew so often
+REFRESH_SECONDS = 86400.0  # a note that does not change is rewritten this often
 FORGET_SECONDS = 30 * REFRESH_SECONDS
 
 

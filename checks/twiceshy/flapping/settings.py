@@ -116,7 +116,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """The settings of a parsed command line; CheckError for combinations that make no sense."""
     addresses = (*args.service_dir, *args.socket)
     if addresses and len(set(args.supervisor)) != 1:
-        raise CheckError("--service-dir and --socket need one --supervisor that they belong to")
+        raise CheckError("--service-dir and --socket need exactly one --supervisor")
     selection = Selection(
         services=tuple(args.service),
         include=tuple(args.include),

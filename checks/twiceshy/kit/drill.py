@@ -148,7 +148,7 @@ class Sandbox:
         while not condition():
             heed()
             if time.monotonic() > ends:
-                raise Cannot(f"{what} did not come about in {units.say_duration(seconds)}"
+                raise Cannot(f"waited {units.say_duration(seconds)} in vain for {what}"
                              f"{self._last_words()}")  # fmt: skip
             time.sleep(0.1)
 

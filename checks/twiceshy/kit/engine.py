@@ -1,7 +1,7 @@
 """Asking docker and podman through the docker SDK's low-level client.
 
 Every foreign exception ends here: as EngineDown, which is the engine's outage, or as CheckError,
-which is ours to mend. Engines are asked by a thread that can be abandoned.
+which is ours to fix. Engines are asked by a thread that can be abandoned.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class AnswerTimeout(Exception):
 class EngineThread:
     """A thread that puts questions to an engine, so that a stuck answer costs only itself.
 
-    requests' timeouts are per read: a byte a second satisfies them for ever.
+    requests' timeouts are per read: a byte per second satisfies them for ever.
     """
 
     def __init__(self, connect: Callable[[], Any]) -> None:
@@ -137,7 +137,7 @@ class Engine:
             explanation = safe(str(error.explanation or error), 160)
             if status in (401, 403):
                 raise CheckError(
-                    f"{self.server} at {safe(self.url)} does not allow asking for {what}: "
+                    f"{self.server} at {safe(self.url)} does not allow requests for {what}: "
                     f"{explanation}; a socket proxy must allow GET on containers and events"
                 ) from error
             raise EngineDown(f"it answers {status} when asked for {what}: {explanation}") from error
@@ -148,7 +148,8 @@ class Engine:
             ) from error
         except requests.exceptions.InvalidSchema as error:
             raise CheckError(
-                "python library docker is too old for this requests: pip install 'docker>=7.1'"
+                "python library docker is too old for the installed requests: pip install "
+                "'docker>=7.1'"
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise EngineDown(f"it answers, but not as a container engine does ({what})") from error
@@ -218,9 +219,9 @@ def knock(url: str) -> None:
         connection.connect(path)
     except PermissionError:
         raise CheckError(
-            f"not allowed to use {safe(path)}: run the check by sudo or behind a socket proxy that "
-            "allows GET on containers and events (a member of the socket's group is as good as "
-            "root)"
+            f"not allowed to use {safe(path)}: run the check with sudo, or through a socket "
+            "proxy that allows GET on containers and events (membership of the socket's group is "
+            "as good as root)"
         ) from None
     except FileNotFoundError:
         raise EngineDown(f"there is no socket {safe(path)}") from None

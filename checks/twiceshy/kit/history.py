@@ -1,4 +1,4 @@
-"""Timed samples per subject, in SQLite, one file a check.
+"""Timed samples per subject, in SQLite, one file per check.
 
 A check plugin is a new process every time; what it must remember from run to run it keeps here,
 because no monitoring system hands a plugin its earlier results. Reads come first, writes are
@@ -90,9 +90,7 @@ class History:
         """The history that runs of `check` have left; CheckError if there is none yet."""
         place = directory(state_dir)
         if not (place / f"{check}.sqlite").is_file():
-            raise CheckError(
-                f"check_{check} remembers nothing yet in {place}; let it run for a while"
-            )
+            raise CheckError(f"check_{check} has no history yet in {place}; let it run for a while")
         return cls.open(check, state_dir, tables)
 
     def __enter__(self) -> History:
@@ -122,7 +120,7 @@ class History:
         return None if row is None else json.loads(row[0])
 
     def notes(self) -> list[tuple[str, Sample]]:
-        """Every note with its stamp, by subject: one query instead of one a subject."""
+        """Every note with its stamp, by subject: one query instead of one per subject."""
         rows = self.sql.execute("SELECT subject, boot, uptime, wall, value FROM note ORDER BY 1")
         return [(row[0], Sample(Stamp(*row[1:4]), json.loads(row[4]))) for row in rows]
 
@@ -289,11 +287,12 @@ def _made_safe(place: Path) -> Path:
         raise CheckError(f"state directory {safe(str(place))} is not a directory") from None
     except OSError as error:
         raise CheckError(
-            f"state directory {safe(str(place))} cannot be made: {error.strerror}; give --state-dir"
+            f"state directory {safe(str(place))} cannot be created: {error.strerror}; give "
+            "--state-dir"
         ) from error
     if stat.S_ISLNK(seen.st_mode):
         raise CheckError(
-            f"state directory {safe(str(place))} is a symlink, which another user could turn; "
+            f"state directory {safe(str(place))} is a symlink, which another user could redirect; "
             "give the real directory"
         )
     if seen.st_uid != os.geteuid():
@@ -302,9 +301,7 @@ def _made_safe(place: Path) -> Path:
             f"{os.geteuid()}; give --state-dir, or run as its owner"
         )
     if seen.st_mode & 0o022:
-        raise CheckError(
-            f"state directory {safe(str(place))} can be written by others; chmod 700 it"
-        )
+        raise CheckError(f"state directory {safe(str(place))} is writable by others; chmod 700 it")
     return place
 
 

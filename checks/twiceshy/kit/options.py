@@ -24,7 +24,7 @@ from twiceshy.kit.plugin import UNKNOWN_STATUS, CheckError, leave, name_of
 from twiceshy.kit.verdict import safe
 
 Value = TypeVar("Value")
-EVERY_CHECK_HAS = "every check has"  # the title of the group of options that parser() adds
+EVERY_CHECK_HAS = "options of every check"  # the title of the group of options that parser() adds
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -76,14 +76,14 @@ def parser(name: str, doc: str | None) -> Parser:
         type=positive_duration,
         default="10s",
         metavar="DURATION",
-        help="exit after this long, UNKNOWN, and say what it was waiting for (default: 10s)",
+        help="exit UNKNOWN after this long, and say what the check was waiting for (default: 10s)",
     )
     common.add_argument(
         "-v",
         "--verbose",
         action="count",
         default=0,
-        help="more long output and all perfdata, up to 8 KiB; -vvv adds tracebacks",
+        help="show more of the long output and all perfdata, up to 8 KiB; -vvv adds tracebacks",
     )
     common.add_argument(
         "-V", "--version", nargs=0, action=_Version, help="print the version and exit 3"
@@ -122,8 +122,8 @@ def add_state_dir(to: argparse._ActionsContainer) -> None:
         "--state-dir",
         type=Path,
         metavar="DIR",
-        help="keep the history here (default: $TWICESHY_STATE_DIR, /var/lib/twiceshy if it belongs "
-        "to this user, $XDG_STATE_HOME/twiceshy or ~/.local/state/twiceshy)",
+        help="directory of the history (default: $TWICESHY_STATE_DIR, /var/lib/twiceshy if it "
+        "belongs to this user, $XDG_STATE_HOME/twiceshy or ~/.local/state/twiceshy)",
     )
 
 
@@ -134,8 +134,7 @@ def add_learning(to: argparse._ActionsContainer) -> None:
         type=learning_state,
         default="ok",
         metavar="STATE",
-        help="state while there is too little history to judge by: ok, or unknown for those who "
-        "want to see it (default: ok)",
+        help="state while there is too little history to judge: ok or unknown (default: ok)",
     )
 
 
@@ -146,8 +145,8 @@ def add_missing(to: argparse._ActionsContainer, default: str = "critical") -> No
         type=state,
         default=default,
         metavar="STATE",
-        help="state when a thing that was asked for by name does not exist: ok, warning, critical "
-        f"or unknown (default: {default})",
+        help="state when something requested by name does not exist: ok, warning, critical or "
+        f"unknown (default: {default})",
     )
 
 
@@ -196,7 +195,7 @@ def _positive(text: str) -> float:
 
 def _learning_state(text: str) -> plugin.State:
     if text not in ("ok", "unknown"):
-        raise ValueError(f"{text!r} is neither unknown nor ok")
+        raise ValueError(f"{text!r} is neither ok nor unknown")
     return plugin.state(text)
 
 
@@ -231,7 +230,7 @@ def _pattern(text: str) -> Pattern:
     try:
         return Pattern(text, re.compile(text[3:]))
     except re.error as error:
-        raise ValueError(f"{text!r} is not a regular expression: {error}") from error
+        raise ValueError(f"{text!r} is not a valid regular expression: {error}") from error
 
 
 pattern = argument(_pattern)
@@ -257,8 +256,8 @@ def secret(file: Path | None, variable: str) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise CheckError(
-            f"secret file {safe(str(file))} cannot be read: {reason}; make it readable for "
-            "the check's user alone"
+            f"secret file {safe(str(file))} cannot be read: {reason}; make it readable by the "
+            "check's user only"
         ) from error
     if not lines or not lines[0].strip():
         raise CheckError(f"secret file {safe(str(file))} is empty")

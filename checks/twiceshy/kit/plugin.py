@@ -108,8 +108,8 @@ def require(module: str, package: str, extra: str = "") -> ModuleType:
         missing = error.name or module
         if missing.partition(".")[0] != module.partition(".")[0]:
             raise CheckError(
-                f"python library {module} cannot be used, its own library {missing} is missing: "
-                f"reinstall {package} (or pip install {requirement})"
+                f"python library {module} cannot be used because its dependency {missing} is "
+                f"missing: reinstall {package} (or pip install {requirement})"
             ) from error
         raise CheckError(
             f"python library {module} is missing: apt install {package} "

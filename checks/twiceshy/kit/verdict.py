@@ -1,9 +1,9 @@
 """What a check concludes: findings, measures, and the words for them.
 
 A check returns a `Report`. The state order is CRITICAL > WARNING > UNKNOWN > OK, that of
-monitoring-plugins 3 and Linuxfabrik: a subject that cannot be asked never hides one in trouble
+monitoring-plugins 3 and Linuxfabrik: a subject that cannot be queried never hides a broken one
 (nagiosplugin ranks by exit code; bb-Ricardo/check_redfish issue 174 and olorin/nagiosplugin pull
-request 8 tell what that costs). Pure.
+request 8 show what that costs). Pure.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ IGNORED_WHOLE = ("config-writable", "config-owner", "config-taboo")
 """Codes of files that are not read at all: their text says so already."""
 
 LOSS = {
-    grammar.RUN: "and logrotate ignores all that follows, included files too",
+    grammar.RUN: "and logrotate ignores everything that follows, included files too",
     grammar.FILE: "and logrotate ignores the rest of the file",
     grammar.STANZA: "and logrotate drops the stanza",
     grammar.GLOB: "and logrotate drops the rest of the glob",
@@ -26,7 +26,7 @@ LOSS = {
 
 
 def configuration(observation: Observation, previous: PreviousRun) -> list[Fault]:
-    """What logrotate drops, and what it takes otherwise than written."""
+    """What logrotate drops, and what it reads differently from what is written."""
     faults: list[Fault] = []
     leaks: dict[str, list[grammar.Problem]] = {}
     for problem in observation.configuration.reading.problems:

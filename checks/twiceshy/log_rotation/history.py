@@ -1,4 +1,4 @@
-"""What is remembered: sizes of the logs in trouble, and a few dates of the state file.
+"""What is remembered: sizes of the logs with findings, and a few dates of the state file.
 
 They are one note of the history, "look": at (Unix time), sizes (path to bytes), oldest (path to
 date of rotation, ISO 8601), boot.

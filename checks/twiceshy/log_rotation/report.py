@@ -9,10 +9,18 @@ from twiceshy.kit.plugin import OK, UNKNOWN, WARNING, State
 from twiceshy.kit.units import count, say_duration, say_size
 from twiceshy.kit.verdict import Finding, Measure, Report
 from twiceshy.log_rotation.faults import Fault
-from twiceshy.log_rotation.logrotate import grammar
+from twiceshy.log_rotation.logrotate import forecast, grammar
 from twiceshy.log_rotation.logrotate.codes import CODES
 from twiceshy.log_rotation.records import ClaimedLog, Observation
 from twiceshy.log_rotation.settings import Limits
+
+# What logrotate would do with a log, after "a run now would".
+WOULD = {
+    forecast.ROTATE: "rotate it",
+    forecast.WAIT: "not rotate it yet",
+    forecast.SKIP: "skip it",
+    forecast.REFUSE: "refuse it",
+}
 
 
 def report(
@@ -23,7 +31,10 @@ def report(
         Finding(
             fault.state,
             fault.text,
-            (*fault.more, f"[{fault.code}] {CODES[fault.code][0]}; cure: {CODES[fault.code][1]}"),
+            (
+                *fault.more,
+                f"[{fault.code}] {CODES[fault.code][0]}; remedy:  {CODES[fault.code][1]}",
+            ),
             fault.next,
             fault.code,
         )
@@ -120,10 +131,10 @@ def _now(one: ClaimedLog, observation: Observation) -> tuple[State, str]:
     if one.parent.obstacle:
         return WARNING, f"a run now would fail: {one.parent.obstacle.text}"
     if decision.error:
-        return WARNING, f"a run now would {decision.outcome}: {decision.reason}"
+        return WARNING, f"a run now would {WOULD[decision.outcome]}: {decision.reason}"
     if not state.readable and decision.due is not None:
         return UNKNOWN, f"last rotation unknown, no permission to read {state.path}; run with sudo"
-    return OK, f"a run now would {decision.outcome}: {decision.reason}"
+    return OK, f"a run now would {WOULD[decision.outcome]}: {decision.reason}"
 
 
 def _criterion(one: ClaimedLog) -> str:
@@ -155,7 +166,7 @@ def _dates(one: ClaimedLog, observation: Observation) -> list[str]:
         proof = ""
         if one.proof:
             rotated_at = datetime.fromtimestamp(one.proof)
-            proof = f"; proof: a rotated file of {rotated_at:%Y-%m-%d %H:%M}"
+            proof = f"; proof: a rotated file from {rotated_at:%Y-%m-%d %H:%M}"
         elif one.proof is not None:
             proof = "; no rotated file proves it"
         lines = [f"{kind}: {entry.when:%Y-%m-%d %H:%M}{proof}"]

@@ -169,7 +169,7 @@ def _unproven(one: ClaimedLog, observation: Observation, previous: PreviousRun) 
         return None
     newest = "there is no rotated file"
     if one.proof:
-        newest = f"the newest rotated file is of {datetime.fromtimestamp(one.proof):%Y-%m-%d}"
+        newest = f"the newest rotated file dates from {datetime.fromtimestamp(one.proof):%Y-%m-%d}"
     size = size_and_rate(one.path, log.size, previous, observation.epoch)
     return Fault(
         "no-proof",

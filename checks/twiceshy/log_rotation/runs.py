@@ -44,7 +44,7 @@ def _schedule(observation: Observation, wanted: Limits) -> Iterator[Fault]:
         elif schedule.standing is Standing.NOT_FOUND and age is not None:
             # Something runs it that we do not know, as long as the last run is young enough.
             level = limits.judge(age, wanted.warning, wanted.critical)[0]
-        since = "" if age is None else f", the last run was {units.say_duration(age)} ago"
+        since = "" if age is None else f"; the last run was {units.say_duration(age)} ago"
         yield Fault(
             "schedule-dead",
             level,

@@ -1,7 +1,7 @@
 """What check_monitor_liveness is made of; `program` is check_monitor_liveness.py itself.
 
 A monitor has several components, and each usual probe sees one of them. So each monitor's module
-tells all of them apart and gives each its own word:
+tells all of them apart and gives each its own name:
 
     components    the values: Component, Health (a monitor, judged), Clock; pure
     settings      the command line, typed

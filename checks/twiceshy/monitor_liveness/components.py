@@ -1,4 +1,4 @@
-"""The values that everything else speaks of: a component, a monitor's health, and a clock. Pure."""
+"""The values that everything else uses: a component, a monitor's health, and a clock. Pure."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def critical(
 
 
 def unknown(name: str, text: str, next: str = "") -> Component:  # noqa: A002
-    """A component that cannot be asked, by no fault of the monitor."""
+    """A component that cannot be queried, by no fault of the monitor."""
     return Component(name, UNKNOWN, text, next)
 
 

@@ -35,7 +35,7 @@ def stage(box: Sandbox) -> Play:
         ],
         fault="the daemon stops in its tracks (SIGSTOP)",
         break_it=lambda: os.kill(pid, signal.SIGSTOP),
-        remedy="it goes on (SIGCONT)",
+        remedy="it continues (SIGCONT)",
         mend_it=lambda: os.kill(pid, signal.SIGCONT),
     )  # fmt: skip
 

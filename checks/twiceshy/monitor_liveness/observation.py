@@ -92,7 +92,7 @@ def health_of(
     table: Sequence[Process],
     history: Mapping[str, Any],
 ) -> Health:
-    """A monitor observed and judged; what cannot be asked at all is one component that says so."""
+    """A monitor observed and judged; of one that cannot be queried, one component says so."""
     module = module_of(target.kind)
     try:
         with deadline.doing(f"asking {target.name}"):

@@ -53,24 +53,24 @@ def about_maintenance(maintenance: Maintenance) -> list[Finding]:
         Finding(
             WARNING,
             f"maintenance file {maintenance.path} is {ago(maintenance.age)} old "
-            f"(limit {ago(maintenance.limit)}), and excuses nothing any more",
+            f"(limit {ago(maintenance.limit)}), and no longer excuses anything",
             next=f"rm {maintenance.path}  # or touch it, if the work goes on",
         )
     ]
 
 
 def not_pinged(url: str, why: str) -> Finding:
-    """The outbound ping that nobody has taken; `url` is a secret but for its beginning."""
+    """The outbound ping that failed; `url` is a secret but for its beginning."""
     return Finding(
         WARNING,
-        f"all monitors are well, but the outbound ping failed: {safe(why, 150)}",
+        f"all monitors are healthy, but the outbound ping failed: {safe(why, 150)}",
         next=f"curl -m 5 -i '{safe(url.partition('?')[0], 100)}'",
     )
 
 
 def not_touched(why: str) -> Finding:
     """The file of --ping-file that could not be written."""
-    return Finding(WARNING, f"all monitors are well, but --ping-file cannot be written: {why}")
+    return Finding(WARNING, f"all monitors are healthy, but --ping-file cannot be written: {why}")
 
 
 def report(

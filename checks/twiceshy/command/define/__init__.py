@@ -1,9 +1,11 @@
-"""Ready definitions of what this host has, for the monitoring system that is in use.
+"""Write ready-made definitions of the checks, for the monitoring system in use.
 
-One file a consumer, each with one pure function: declared checks and a `Place` in, text by file
-name out. The checks' options come from their own parsers, so that definitions cannot drift from
-them; contrib/ is written by the same functions.
+They cover the checks that apply to this host, with every option that each check takes.
 """
+
+# One module per consumer, each with one pure function: declared checks and a `Place` in, text by
+# file name out. The options come from the checks' own parsers, so that definitions cannot drift
+# from them; contrib/ is written by the same functions.
 
 from __future__ import annotations
 
@@ -63,20 +65,26 @@ def add_arguments(to: argparse.ArgumentParser) -> None:
     )
     to.add_argument("consumer", choices=sorted(CONSUMERS), metavar="CONSUMER", help="see below")
     to.add_argument(
-        "checks", nargs="*", metavar="CHECK", help="these checks only (default: all that apply)"
+        "checks", nargs="*", metavar="CHECK", help="only these checks (default: all that apply)"
     )
     to.add_argument(
-        "--all", action="store_true", help="every check, also those that do not apply to this host"
+        "--all",
+        action="store_true",
+        help="every check, including those that do not apply to this host",
     )
     to.add_argument("--host", default=socket.gethostname(), help="host name (default: this one's)")
     to.add_argument(
         "--plugin-dir",
         default="",
         metavar="DIR",
-        help="where the checks will be, as the consumer writes it (default: where they are here)",
+        help="directory of the checks, as the consumer writes it (default: where they are here)",
     )
-    to.add_argument("--mail", default="root", help="who gets mail from systemd and cron (root)")
-    to.add_argument("--user", default="nagios", help="whom the checks run as (nagios)")
+    to.add_argument(
+        "--mail", default="root", help="who gets mail from systemd and cron (default: root)"
+    )
+    to.add_argument(
+        "--user", default="nagios", help="the user that the checks run as (default: nagios)"
+    )
     to.add_argument(
         "--into", type=Path, metavar="DIR", help="write files into DIR instead of printing them"
     )
@@ -87,11 +95,11 @@ def run(args: argparse.Namespace) -> int:
     checks, reasons = roster.declare(roster.chosen(args.checks))
     for name, reason in reasons.items():
         if not args.all and not args.checks:
-            print(f"twiceshy define: left out {name}: {reason}", file=sys.stderr)
+            print(f"twiceshy define: skipped {name}: {reason}", file=sys.stderr)
     if not args.all and not args.checks:
         checks = [check for check in checks if check.name not in reasons]
     if not checks:
-        raise CheckError("no check applies to this host; --all defines them all the same")
+        raise CheckError("no check applies to this host; --all defines them anyway")
     place = Place(
         host=args.host,
         plugin_dir=args.plugin_dir,

@@ -1,4 +1,4 @@
-"""Icinga 2: a CheckCommand a check in the style of its template library, and apply rules.
+"""Icinga 2: a CheckCommand per check in the style of its template library, and apply rules.
 
 Every option is a custom variable `<check>_<option>`; what is not set is left to the check. The
 rules apply to this host, and to every host with `vars.twiceshy = [ "flapping", ... ]`; with

@@ -1,4 +1,4 @@
-"""Nagios Core and Naemon: a command and a service a check (objects as in their objectdefinitions).
+"""Nagios Core and Naemon: a command and a service per check (as in their objectdefinitions).
 
 `$ARG1$` holds options, which are all optional. The template inherits from `generic-service`, which
 the sample configuration of every distribution has.

@@ -1,4 +1,4 @@
-"""NRPE: one command a check.
+"""NRPE: one command per check.
 
 Without arguments from the network: `dont_blame_nrpe` stays 0, and options are set here.
 """

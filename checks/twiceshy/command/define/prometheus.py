@@ -69,6 +69,6 @@ def _rules(checks: Sequence[Declaration], every: int) -> str:
         "        labels:",
         "          severity: critical",
         "        annotations:",
-        '          summary: "the rounds on {{ $labels.instance }} have ended: nothing is checked"',
+        '          summary: "the rounds on {{ $labels.instance }} have stopped: no check runs"',
     ]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Sensu Go: one CheckConfig a check, for `sensuctl create --file`.
+"""Sensu Go: one CheckConfig per check, for `sensuctl create --file`.
 
 JSON strings are YAML strings, so quoting is left to json.
 """

@@ -1,7 +1,7 @@
-"""systemd: a timer a check, and mail when one fails; for hosts without any monitoring.
+"""systemd: a timer per check, and mail when one fails; for hosts without any monitoring.
 
 A red check is a failed unit: it shows in `systemctl --failed`. StartLimit in the mail unit holds
-the mails to one in six hours a check, or a red night would fill the mailbox.
+the mails to one per check in six hours, or a red night would fill the mailbox.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from twiceshy.command.define.place import Place
 from twiceshy.kit.declaration import Declaration
 
 MAIL = """[Unit]
-Description=Mail that %i is not well
-# At most one mail in six hours a check.
+Description=Mail about the failure of %i
+# At most one mail per check in six hours.
 StartLimitIntervalSec=6h
 StartLimitBurst=1
 
@@ -36,8 +36,8 @@ OnFailure=twiceshy-mail@%n.service
 [Service]
 Type=oneshot
 ExecStart={path}
-# As root, with a history of its own: /var/lib/twiceshy is the monitoring system's user's.
-# With User={place.user} what that user may not read becomes UNKNOWN.
+# As root, with a history of its own: /var/lib/twiceshy belongs to the monitoring system's user.
+# With User={place.user} whatever that user cannot read becomes UNKNOWN.
 StateDirectory=twiceshy-root
 StateDirectoryMode=0700
 Environment=TWICESHY_STATE_DIR=/var/lib/twiceshy-root

@@ -1,4 +1,4 @@
-"""Zabbix: a UserParameter a check, and a template whose dependent items read it.
+"""Zabbix: a UserParameter per check, and a template whose dependent items read it.
 
 An agent drops the exit status of a UserParameter, and a check that ran once for its state and again
 for its text would write its history twice. So the parameter is the rounds of one check, as JSON,

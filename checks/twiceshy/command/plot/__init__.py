@@ -1,4 +1,4 @@
-"""Pictures of what a check remembers, on the terminal or, with matplotlib, as PNG or SVG.
+"""Draw what a check remembers, on the terminal or, with matplotlib, as PNG or SVG.
 
 disk_growth: the history of a filesystem, its forecast and limits, and the windows that decided.
 flapping and container_restarts: the restarts of a service or container on a time line.

@@ -16,7 +16,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 def draw(picture: Curve | Timeline, path: Path) -> None:
     """Write a picture; the suffix says in which format."""
     if path.suffix not in SUFFIXES:
-        raise CheckError(f"{path} should end in {', '.join(SUFFIXES)}")
+        raise CheckError(f"{path} must end in {', '.join(SUFFIXES)}")
     plugin.require("matplotlib", "python3-matplotlib").use("Agg")
     pyplot: Any = plugin.require("matplotlib.pyplot", "python3-matplotlib")
     figure, axes = pyplot.subplots(figsize=(10, 5))

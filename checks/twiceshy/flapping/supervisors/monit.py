@@ -289,7 +289,7 @@ def _asked(address: str, table: ProcessTable) -> list[Service]:
     if not local_http.is_address(address):
         control, trouble = _control(address)
     if not control.server.address and not trouble:
-        trouble = f"{address} has no `set httpd`, without which monit cannot be asked"
+        trouble = f"{address} has no `set httpd`, without which monit cannot be queried"
     server = control.server
     server = Server(
         server.address or DEFAULT_URL,
@@ -314,7 +314,8 @@ def _asked(address: str, table: ProcessTable) -> list[Service]:
     if answer.status in (401, 403):
         raise Unobservable(
             trouble
-            or f"{server.address} requires a user and a password: set $MONIT_USERNAME/_PASSWORD"
+            or f"{server.address} requires a user name and a password: set $MONIT_USERNAME and "
+            "$MONIT_PASSWORD"
         )
     if answer.status != 200:
         raise Unobservable(f"{server.address} answers with HTTP status {answer.status}")

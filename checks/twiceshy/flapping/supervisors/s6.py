@@ -204,7 +204,7 @@ def _by_status(
         unseen = f"cannot read its death tally: {error}"
         return Supervised(directory, daemon, replace(service, unseen=unseen))
     service = _with_history(service, deaths, directory, status, table)
-    # The tally begins anew with s6-supervise.
+    # The tally starts over with s6-supervise.
     complete = table.age(directory.keeper)
     if len(deaths) >= _deaths_kept(directory) and service.history:
         complete = min(complete, service.history[0].age_seconds)

@@ -30,7 +30,7 @@ class Daemon:
 
 
 class Unobservable(Exception):
-    """It cannot be asked by this user, or nowhere; the text says what to do about that."""
+    """It cannot be queried by this user, or nowhere; the text says what to do about that."""
 
 
 class Unresponsive(Exception):

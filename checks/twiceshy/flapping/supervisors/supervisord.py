@@ -377,7 +377,8 @@ def _ask(server: Server, log_bytes: int) -> Answers:
         answer = local_http.ask(server, "/RPC2", MOST_BYTES, body, [("Content-Type", "text/xml")])
     if answer.status == 401:
         raise Unobservable(
-            f"{server.address} requires user name and password: set $SUPERVISOR_USERNAME/_PASSWORD"
+            f"{server.address} requires a user name and a password: set $SUPERVISOR_USERNAME and "
+            "$SUPERVISOR_PASSWORD"
         )
     if answer.status != 200:
         raise Unresponsive(server.address, f"it answers with HTTP status {answer.status}")

@@ -463,7 +463,7 @@ def services(
 ) -> list[Service]:
     """All daemons, or the named ones; one `systemctl show`, at most one `journalctl`.
 
-    CheckError when systemd cannot be asked, subprocesses.NoAnswer when it hangs.
+    CheckError when systemd cannot be queried, subprocesses.NoAnswer when it hangs.
     """
     manager = manager_of(instance, table)
     own = [name[len(manager.prefix) :] for name in query.names if name.startswith(manager.prefix)]
@@ -519,7 +519,7 @@ def _shown(manager: Manager, names: Sequence[str], ask: Ask) -> tuple[list[dict[
     except OSError as error:
         program = error.filename or "systemctl"
         raise CheckError(
-            f"{manager.called} cannot be asked: {error.strerror} ({program})"
+            f"{manager.called} cannot be queried: {error.strerror} ({program})"
         ) from error
     monotonic_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     if ran.status == 0:
@@ -527,7 +527,7 @@ def _shown(manager: Manager, names: Sequence[str], ask: Ask) -> tuple[list[dict[
     if manager.uid is not None and not os.path.exists(manager.socket):
         return [], 0
     complaint = (ran.stderr.strip().splitlines() or ["it gave no reason"])[0]
-    raise CheckError(f"{manager.called} cannot be asked: {complaint}")
+    raise CheckError(f"{manager.called} cannot be queried: {complaint}")
 
 
 def _asked_as(manager: Manager, argv: list[str], ask: Ask) -> subprocesses.Ran:

@@ -1,11 +1,11 @@
-"""The stable codes of what can be wrong with log rotation: cause and cure of each."""
+"""The stable codes of what can be wrong with log rotation: cause and remedy of each."""
 
 from __future__ import annotations
 
 CODES: dict[str, tuple[str, str]] = {
     "config-error": (
         "logrotate cannot read a line of its configuration",
-        "fix the line; comments stand on lines of their own; sizes end in k, M or G",
+        "fix the line; put comments on lines of their own; sizes end in k, M or G",
     ),
     "config-writable": (
         "logrotate ignores a configuration file that its group or others may write",
@@ -36,10 +36,10 @@ CODES: dict[str, tuple[str, str]] = {
         "move it into the stanza",
     ),
     "config-unclosed": ("the last } is missing; it works by accident", "add it"),
-    "config-trailing": ("text after a } is ignored", "begin a new line"),
+    "config-trailing": ("text after a } is ignored", "put it on a line of its own"),
     "directive-unknown": (
         "a misspelt directive is ignored, with exit status 0",
-        "correct the word",
+        "correct the spelling",
     ),
     "directive-value": ("a directive without its value is ignored", "give the value"),
     "directive-overridden": (
@@ -48,7 +48,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "schedule-too-slow": (
         "hourly, minutes, size and maxsize act only when logrotate runs, and it runs less often",
-        "run it more often: a drop-in with OnCalendar=hourly for logrotate.timer",
+        "run it more often: add a drop-in with OnCalendar=hourly for logrotate.timer",
     ),
     "rotate-nothing": (
         "there is no `rotate`: rotation deletes the log, since the default is 0",
@@ -87,11 +87,11 @@ CODES: dict[str, tuple[str, str]] = {
     "destination-exists": (
         "the dated name exists already: a second rotation on that day is refused, "
         "yet recorded as done",
-        "a finer `dateformat`, such as -%Y%m%d-%s",
+        "use a finer `dateformat`, such as -%Y%m%d-%s",
     ),
     "read-only": (
         "the directory cannot be written when logrotate runs, though a manual run may work",
-        "a drop-in with ReadWritePaths= for logrotate.service, or mount it read-write",
+        "add a drop-in with ReadWritePaths= for logrotate.service, or mount it read-write",
     ),
     "su-cannot-write": (
         "the user of `su` may not write to the log's directory",
@@ -114,7 +114,7 @@ CODES: dict[str, tuple[str, str]] = {
         "see the unit's journal or cron's mail",
     ),
     "run-failed": ("the last run ended with an error", "journalctl -u logrotate"),
-    "never-run": ("there is no state file: it has never run here", "start it once manually"),
+    "never-run": ("there is no state file: it has never run here", "run it once manually"),
     "state-unusable": (
         "logrotate cannot use its state file and rotates nothing (exit status 3)",
         "create its directory, or remove what is in its place",
@@ -138,7 +138,7 @@ CODES: dict[str, tuple[str, str]] = {
     "uncovered": ("a big log is growing, and no stanza matches it", "write a stanza for it"),
     "writer-on-rotated": (
         "a process goes on writing to the rotated file: nothing made it reopen its log",
-        "a postrotate that makes it reopen, or `copytruncate`",
+        "add a postrotate that makes it reopen its log, or `copytruncate`",
     ),
     "deleted-held": (
         "a process holds a deleted log open: its space is not free, and du does not show it",
@@ -158,7 +158,7 @@ CODES: dict[str, tuple[str, str]] = {
         "lower it, or remove that journal",
     ),
     "unseen": (
-        "a part is hidden: this user lacks permissions, or an engine does not answer",
+        "something is hidden: this user lacks permissions, or an engine does not answer",
         "run with sudo, restart the engine, or --ignore unseen",
     ),
 }

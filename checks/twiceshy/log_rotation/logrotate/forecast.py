@@ -189,7 +189,7 @@ def decide(
             return Decision(WAIT, "", f"smaller than {units.say_size(directives.threshold)}", due)
         decision = Decision(ROTATE, "", f"at least {units.say_size(directives.threshold)}", due)
     elif last is None and directives.criterion != "minutes":
-        text = f"not in the state file yet: the first run only records it ({directives.criterion})"
+        text = f"not in the state file yet, so the first run records it ({directives.criterion})"
         return Decision(WAIT, "", text, due)
     elif rotated - now > timedelta(hours=25):
         decision = Decision(ROTATE, "state-future", "its last rotation lies in the future", due)

@@ -6,7 +6,7 @@ also swallows the next stanza when the closing brace is indented, the same error
 costs the rest of the file, and a missing last brace costs nothing.
 
 Pure: files, matches and users come from a `World`, which is asked and never changed. Bytes are read
-as Latin-1, one character a byte; paths leave here decoded as the file system's own.
+as Latin-1, one character per byte; paths leave here decoded as the file system's own.
 """
 
 from __future__ import annotations
@@ -854,7 +854,7 @@ class _File:
         if at == 0 and self.text.startswith("\xef\xbb\xbf"):
             what = "the file begins with a byte order mark"
         elif char == "\r":
-            what = "a Windows line end (CR LF)"
+            what = "a Windows line ending (CR LF)"
         if self.version >= (3, 19, 0):
             self.fail(at, what)
             self.state = _State.ERROR
@@ -1372,7 +1372,7 @@ class _File:
         if value.startswith("~/") and self.version >= (3, 17, 0):
             value = self.world.home() + "/" + value[2:]
         if self.reader.depth >= _NESTING or len(self.reader.read) > _MOST_FILES:
-            self.say("config-error", FILE, begin, "include nested too deep")
+            self.say("config-error", FILE, begin, "include nested too deeply")
             self.failed = True
             return at, ""
         self.reader.depth += 1
@@ -1383,7 +1383,7 @@ class _File:
             self.failed = True
             news = self.reader.problems[known:]
             if len(news) == 1 and news[0].code == "config-missing":
-                # The line to mend is this one.
+                # The line to fix is this one.
                 self.reader.problems[known] = replace(
                     news[0],
                     position=self.position(begin),

@@ -64,11 +64,11 @@ def parse(content: bytes) -> StateContent:
         if last and not line:
             break
         if last or len(line) > _LONGEST - 3:
-            return StateContent(entries, "a line without an end, or too long", number)
+            return StateContent(entries, "a line that is unterminated or too long", number)
         line = line.split(b"\0", 1)[0]
         if not line:
             if lines[number - 1]:
-                return StateContent(entries, "bytes that are zero", number)
+                return StateContent(entries, "NUL bytes", number)
             continue
         quick = _QUICK.match(line)
         if quick:

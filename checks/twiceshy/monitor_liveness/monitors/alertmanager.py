@@ -148,7 +148,7 @@ def _watchdog(
         ended = f" (it ended {ago(clock.age(latest))} ago)" if latest else ""
         return critical(
             "intake",
-            f"lacks the always-firing alert {name}{ended}: no alert of Prometheus arrives",
+            f"lacks the always-firing alert {name}{ended}: no alert from Prometheus arrives",
             "check the rules of Prometheus, and its alertmanagers at /api/v1/alertmanagers",
         )
     return ok("intake", f"has no alert {name}: nothing proves that alerts arrive")

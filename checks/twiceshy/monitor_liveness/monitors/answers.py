@@ -142,7 +142,7 @@ def answers(observation: MonitorObservation, clock: Clock) -> list[Component]:
 def unanswered(failure: HttpError, next: str = "", has_login: bool = False) -> Component:  # noqa: A002
     """The main loop of a monitor that gave no answer: who is at fault?"""
     if isinstance(failure, (http.Forbidden, http.NotAllowed, NotThere)):
-        return unknown("main loop", f"cannot be asked: {failure}")
+        return unknown("main loop", f"cannot be queried: {failure}")
     if isinstance(failure, http.Rejected):
         hint = (
             "check --user and --password-file" if has_login else "give --user and --password-file"
@@ -151,7 +151,7 @@ def unanswered(failure: HttpError, next: str = "", has_login: bool = False) -> C
     if isinstance(failure, http.Untrusted):
         return _untrusted(failure, next)
     if isinstance(failure, http.Malformed):
-        return critical("main loop", f"gives an unusable answer: {failure}", next)
+        return critical("main loop", f"returns an unusable answer: {failure}", next)
     component = critical(
         "main loop",
         f"does not answer: {failure}",

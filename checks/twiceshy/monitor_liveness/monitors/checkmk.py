@@ -115,7 +115,7 @@ def judge(
     failure, sections = observation.failure, observation.sections
     if isinstance(failure, http.Closed):
         components.append(
-            unknown("main loop", f"cannot be asked: {failure}; is this host in its ONLY_FROM?")
+            unknown("main loop", f"cannot be queried: {failure}; is this host in its ONLY_FROM?")
         )
     elif failure:
         components.append(answers.unanswered(failure, NEXT))

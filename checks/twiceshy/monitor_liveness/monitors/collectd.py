@@ -200,10 +200,10 @@ def _executor(source: str, age: float | None, limit: float, young: bool) -> Comp
     if age is None or age > limit:
         if young:
             return ok("executor", "has no value yet; it has only just started")
-        silent = "has brought no value"
+        silent = "has collected no value"
         if age is not None:
-            silent = f"has brought no new {source} for {ago(age)}"
+            silent = f"has collected no new {source} for {ago(age)}"
         return critical("executor", f"{silent} (limit {ago(limit)})", RESTART)
     return future(f"its newest {source}", age) or ok(
-        "executor", f"brought its newest {source} {ago(max(0.0, age))} ago"
+        "executor", f"collected its newest {source} {ago(max(0.0, age))} ago"
     )

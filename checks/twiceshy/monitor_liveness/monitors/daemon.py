@@ -227,7 +227,7 @@ def _processes(daemon: DaemonSettings, table: Sequence[Process]) -> tuple[tuple[
         except OSError as error:
             return (), f"{daemon.pidfile}: {error.strerror}"
         except (ValueError, IndexError):
-            return (), f"{daemon.pidfile} holds no pid"
+            return (), f"{daemon.pidfile} contains no pid"
         found = tuple(p for p in table if p.pid == pid)
         if not found:
             return (), f"pid {pid} of {daemon.pidfile} does not exist"
@@ -452,7 +452,7 @@ def _alive(
     waiting = [p for p in table if p.state == "D"]
     if not waiting:
         pids = " ".join(str(p.pid) for p in table[:5])
-        return ok("process", f"is there (pid {pids}, state {table[0].state})"), {}
+        return ok("process", f"is running (pid {pids}, state {table[0].state})"), {}
     pid = waiting[0].pid
     before = history.get("waiting") or {}
     same = before.get("pid") == pid
@@ -465,7 +465,7 @@ def _alive(
     if runs >= STUCK_RUNS and lasts >= STUCK_SECONDS:
         return critical("process", text, next_step), facts
     if runs == 1:
-        return ok("process", f"is there (pid {pid}), waiting for its disk"), facts
+        return ok("process", f"is running (pid {pid}), waiting for its disk"), facts
     return warning("process", text, next_step), facts
 
 
@@ -514,7 +514,7 @@ def _beat_of(heartbeat: Heartbeat, what: str, age: float, within: float, young: 
         return ok("heartbeat", f"{what} {ago(max(0.0, age))} ago")
     text = f"{what} {ago(age)} ago (limit {ago(within)})"
     if heartbeat.filesystem:
-        text += f"; its filesystem {heartbeat.filesystem}, the daemon may be well"
+        text += f"; its filesystem {heartbeat.filesystem}, the daemon itself may be healthy"
         return warning("heartbeat", text, f"df -h {path}; mount")
     return critical("heartbeat", text, f"ls -l {path}")
 
@@ -525,7 +525,7 @@ def _active(unit: Unit, monotonic: float) -> Component:
     restart = f"systemctl status {name}; journalctl -u {name} -n 50"
     if properties is None:
         return unknown(
-            "unit", f"cannot be judged, systemctl does not tell about {name}: {unit.trouble}"
+            "unit", f"cannot be judged, systemctl has no answer about {name}: {unit.trouble}"
         )
     if properties.get("LoadState") == "not-found":
         return unknown("unit", f"does not exist: {name}")

@@ -57,7 +57,7 @@ def intake_of(path: str) -> Fifo:
         return Fifo(Intake.DENIED, f"not allowed to write to {path}")
     except OSError as error:
         if error.errno == errno.ENXIO:
-            return Fifo(Intake.NO_READER, f"nobody reads {path}")
+            return Fifo(Intake.NO_READER, f"no process reads {path}")
         return Fifo(Intake.MISSING, f"{path} cannot be opened: {error.strerror}")
     return Fifo(Intake.READER, f"{path} has a reader")
 
@@ -85,6 +85,6 @@ def submit(path: str, line: str) -> None:
         finally:
             os.close(fifo)
     except BlockingIOError:
-        raise NotSubmitted(f"{path} is full: its reader takes nothing out") from None
+        raise NotSubmitted(f"{path} is full: its reader has stopped reading") from None
     except OSError as error:
         raise NotSubmitted(f"{path} cannot be written: {error.strerror}") from error

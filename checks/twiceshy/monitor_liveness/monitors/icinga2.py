@@ -441,7 +441,7 @@ def _canary(url: str, settings: MonitorSettings) -> Canary:
             "actions/process-check-result",
         )
     except HttpError as failure:
-        return Canary(Returned.LOST, f"does not take the canary: {failure}")
+        return Canary(Returned.LOST, f"does not accept the canary: {failure}")
 
 
 def roles(
@@ -536,7 +536,7 @@ def judge(
 def _processes(observation: Observation) -> list[Component]:
     components = []
     for process, role, consequence in (
-        (observation.worker, "worker", "it schedules nothing and answers nobody"),
+        (observation.worker, "worker", "it schedules nothing and answers no requests"),
         (observation.spawner, "process spawner", "no plugin can be executed"),
         (
             observation.umbrella,
@@ -563,7 +563,7 @@ def _main_loop(observation: Observation, young: bool) -> Component:
         return ok("main loop", f"answers in {milliseconds(observation.seconds)} (API)")
     if isinstance(failure, (http.Forbidden, NotThere)):
         return unknown(
-            "main loop", "cannot be asked: the API user lacks the permission status/query"
+            "main loop", "cannot be queried: the API user lacks the permission status/query"
         )
     if isinstance(failure, http.Rejected):
         if not observation.has_login:
@@ -574,7 +574,7 @@ def _main_loop(observation: Observation, young: bool) -> Component:
     if isinstance(failure, http.Refused) and worker is not None and not observation.has_login:
         return unknown(
             "main loop",
-            f"cannot be asked: {failure}; is the API enabled "
+            f"cannot be queried: {failure}; is the API enabled "
             "(icinga2 feature enable api), or elsewhere (--url)?",
         )
     if isinstance(failure, http.Untrusted):
@@ -641,7 +641,7 @@ def _without_work(
     if isinstance(failure, (NotThere, http.Forbidden)):
         return unknown(
             "executor",
-            "cannot be asked: the API user lacks the permission objects/query/"
+            "cannot be queried: the API user lacks the permission objects/query/"
             f"{'Host' if is_by_hosts else 'Service'}",
         )
     if failure:

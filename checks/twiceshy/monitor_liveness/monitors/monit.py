@@ -166,7 +166,7 @@ def observe(
         is_guessed=not (known.port or target.url or target.port),
     )
     if httpd and not (httpd.port or httpd.socket or target.is_located):
-        why = "its control file has no `set httpd`, so nothing can be asked"
+        why = "its control file has no `set httpd`, so there is nothing to query"
         return replace(observation, failure=http.Forbidden(why))
     own_socket = "" if target.is_located or known.port else known.socket
     request = replace(

@@ -470,7 +470,7 @@ def _main_loop(observation: Observation, clock: Clock, restart: str) -> Componen
     if isinstance(failure, http.NotAllowed):
         return unknown(
             "main loop",
-            f"cannot be asked: {failure}; add the check's user to the group of the socket",
+            f"cannot be queried: {failure}; add the check's user to the group of the socket",
         )
     # A reload takes the socket away for a moment.
     return critical("main loop", f"does not answer: {failure}", restart, is_fleeting=True)
@@ -624,7 +624,7 @@ def _intake(
 ) -> list[Component]:
     """Whether commands and passive results get in; `canary` are the facts about one."""
     intake, text = observation.intake.intake, observation.intake.text
-    next_step = f"ls -l {observation.config.command_file}; rm it if it is no FIFO, then restart"
+    next_step = f"ls -l {observation.config.command_file}; rm it if it is not a FIFO, then restart"
     if intake is Intake.OFF:
         return []
     if intake is Intake.DENIED:
@@ -635,12 +635,12 @@ def _intake(
         passive_only = observation.status.passive_only if observation.status else 0
         is_needed = settings.canary or passive_only or intake is Intake.NO_READER
         component = (critical if is_needed else warning)(
-            "intake", f"takes no commands nor passive results: {text}", next_step
+            "intake", f"takes neither commands nor passive results: {text}", next_step
         )
         is_fleeting = intake in (Intake.MISSING, Intake.NO_READER)
         return [replace(component, is_fleeting=is_fleeting)]
     if not settings.canary:
-        return [ok("intake", "has its reader at the command FIFO")]
+        return [ok("intake", "has a reader on the command FIFO")]
     return [_canary(observation, settings, clock, canary, next_step)]
 
 
@@ -653,7 +653,7 @@ def _canary(
 ) -> Component:
     """Whether the passive result of --canary has gone in and come back."""
     if observation.submitted.failure:
-        text = f"does not take the canary: {observation.submitted.failure}"
+        text = f"does not accept the canary: {observation.submitted.failure}"
         return critical("intake", text, next_step)
     if observation.status is not None and observation.status.canary is None:
         text = f"cannot be tried: there is no service {settings.canary!r} (--canary)"

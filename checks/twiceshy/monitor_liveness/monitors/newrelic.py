@@ -101,7 +101,7 @@ def judge(
     failure = observation.failure
     if isinstance(failure, http.Refused) and observation.is_guessed:
         components.append(
-            unknown("main loop", f"cannot be asked: {failure}; set status_server_enabled: true")
+            unknown("main loop", f"cannot be queried: {failure}; set status_server_enabled: true")
         )
     elif failure:
         components.append(answers.unanswered(failure, RESTART))

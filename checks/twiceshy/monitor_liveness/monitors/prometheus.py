@@ -197,7 +197,7 @@ def _scheduler(
         return ok("scheduler", "has nothing to do: no targets are configured")
     targets = units.count(count, "target")
     if (age is None or age > limit) and not young:
-        silent = "has brought no sample" if age is None else f"has brought no sample for {ago(age)}"
+        silent = "has collected no sample" + ("" if age is None else f" for {ago(age)}")
         return critical("scheduler", f"{silent} (limit {ago(limit)}) from {targets}", RESTART)
     if late and not young:
         worst = min(late, key=lambda target: target.last)

@@ -62,5 +62,5 @@ def converse(
         except OSError as error:
             raise http.Closed(f"{where} hung up: {error.strerror or error}", host=host) from error
     if not received and not enough(received):
-        raise http.Closed(f"{where} hung up without a word", host=host)
+        raise http.Closed(f"{where} hung up without an answer", host=host)
     return Answer(200, (), received, time.monotonic() - began)

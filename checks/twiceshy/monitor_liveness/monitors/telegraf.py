@@ -68,7 +68,7 @@ def judge(
         components.append(
             unknown(
                 "main loop",
-                f"cannot be asked: {failure}; configure outputs.health (or give --url)",
+                f"cannot be queried: {failure}; configure outputs.health (or give --url)",
             )
         )
     elif failure:
@@ -83,7 +83,7 @@ def judge(
         components.append(
             unknown(
                 "main loop",
-                f"cannot be asked: HTTP {observation.status}; is {observation.url} its health "
+                f"cannot be queried: HTTP {observation.status}; is {observation.url} its health "
                 "output?",
             )
         )

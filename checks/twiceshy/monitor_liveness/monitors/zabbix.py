@@ -1,7 +1,7 @@
 """Zabbix agent and server, in their own protocol (Zabbix manual, appendix "Protocols").
 
 agent.ping proves the agent's passive half only. A server or proxy answers `zabbix.stats` to the
-hosts of its StatsAllowedIP; some of its items are costly, so it is one question a run.
+hosts of its StatsAllowedIP; some of its items are costly, so it is one question per run.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def judge(
         # It hangs up on hosts that are not in its list.
         option = "Server" if is_agent else "StatsAllowedIP"
         components.append(
-            unknown("main loop", f"cannot be asked: {failure}; is this host in its {option}=?")
+            unknown("main loop", f"cannot be queried: {failure}; is this host in its {option}=?")
         )
     elif failure:
         components.append(answers.unanswered(failure, restart))
