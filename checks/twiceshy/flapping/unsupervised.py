@@ -14,9 +14,9 @@ from typing import Callable
 
 from twiceshy.flapping.service import BETWEEN, DOWN, NO_SUPERVISOR, UNSEEN, UP, Service
 from twiceshy.flapping.settings import User, Watch
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.kit.deadline import doing
 from twiceshy.kit.options import Pattern
+from twiceshy.kit.processes import Process, ProcessTable
 
 SHELLS = frozenset(["sh", "ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "yash", "zsh"])
 CRONS = frozenset(["cron", "crond", "CRON", "atd", "anacron", "fcron"])
@@ -77,7 +77,7 @@ def observed(
             True,
             incarnation=table.identity(root),
             age_seconds=table.age(root),
-            reaped_faults=shell.cminflt if shell and only else None,
+            reaped_faults=shell.reaped_faults if shell and only else None,
             parent=_started_by(root, processes),
             next=f"ps -o pid,ppid,user,lstart,args -p {root.pid},{root.ppid}",
         )
@@ -91,7 +91,7 @@ def observed(
             NO_SUPERVISOR,
             BETWEEN,
             True,
-            reaped_faults=loop.cminflt,
+            reaped_faults=loop.reaped_faults,
             parent=describe(loop),
             reason=f"{describe(loop)} will restart it",
             next=f"ps -o pid,ppid,user,lstart,args -p {loop.pid}",
