@@ -7,7 +7,6 @@ restarts it is often a shell loop or cron, and is found by its children.
 from __future__ import annotations
 
 import pwd
-import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable
@@ -15,7 +14,7 @@ from typing import Callable
 from twiceshy.flapping.service import BETWEEN, DOWN, NO_SUPERVISOR, UNSEEN, UP, Service
 from twiceshy.flapping.settings import User, Watch
 from twiceshy.kit.deadline import doing
-from twiceshy.kit.options import Pattern
+from twiceshy.kit.patterns import exactly, matched
 from twiceshy.kit.processes import Process, ProcessTable
 
 SHELLS = frozenset(["sh", "ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "yash", "zsh"])
@@ -151,11 +150,6 @@ def each_program(
     return each
 
 
-def exactly(name: str) -> Pattern:
-    """The pattern that matches one name only."""
-    return Pattern(name, re.compile(re.escape(name) + r"\Z"))
-
-
 class _Unreadable(Exception):
     """A pid file that cannot be read, or is none."""
 
@@ -190,9 +184,7 @@ def _matches(
         for candidate in candidates
         if (candidate.cmdline or not candidate.is_alive)  # not a kernel thread
         and (watch.uid is None or candidate.uid == watch.uid)
-        and (
-            watch.program is None or any(watch.program.matches(n) for n in program_names(candidate))
-        )
+        and (watch.program is None or matched([watch.program], *program_names(candidate)))
         and (watch.cmdline is None or watch.cmdline.matches(" ".join(candidate.cmdline)))
     ]
 
