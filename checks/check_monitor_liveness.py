@@ -72,12 +72,12 @@ from twiceshy.kit import options as opt
 from twiceshy.kit.check import Check
 from twiceshy.kit.history import History
 from twiceshy.kit.plugin import OK, guarded
+from twiceshy.kit.processes import Process
 from twiceshy.kit.stamps import Stamp
 from twiceshy.kit.verdict import Report
 from twiceshy.monitor_liveness import history, judgement, observation, outward, report
 from twiceshy.monitor_liveness.components import Clock, Health, Suspension
 from twiceshy.monitor_liveness.monitors import processes
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import KNOWN, Target, found
 from twiceshy.monitor_liveness.settings import Settings, settings_of
 
@@ -93,7 +93,7 @@ EVERY = "1m"
 
 def applies() -> str:
     """Why there is nothing to check on this host, or ""; a monitor that is gone is missed."""
-    if found(processes.all_of_host()):
+    if found(processes.of_host()):
         return ""
     with History.open(history.CHECK) as memory:
         return "" if history.running(memory) else "no monitor runs on this host"
@@ -103,7 +103,7 @@ def plan(
     args: argparse.Namespace,
     *,
     now: Callable[[], Stamp] = kit_history.now,
-    table: Callable[[], Sequence[Process]] = processes.all_of_host,
+    table: Callable[[], Sequence[Process]] = processes.of_host,
     slept: Callable[[], float] = observation.slept_seconds,
     pause: Callable[[float], None] = time.sleep,
 ) -> Check:
@@ -188,7 +188,7 @@ class Run:
         if self.at.uptime < self.settings.monitor.startup_grace:
             return []  # the machine has just booted, and may not have got to it yet
         notes = history.running(self.memory)
-        clock = Clock(self.at.wall, self.suspensions)
+        clock = self.clock_at(self.at)
         here = [target for target in targets if target.main is not None]
 
         def lost_beside(present: Sequence[Target]) -> tuple[list[Health], set[str]]:
@@ -208,7 +208,11 @@ class Run:
 
     def clock(self) -> Clock:
         """The clock of this instant."""
-        return Clock(self.now().wall, self.suspensions)
+        return self.clock_at(self.now())
+
+    def clock_at(self, instant: Stamp) -> Clock:
+        """The clock of an instant."""
+        return Clock(instant.wall, self.suspensions, instant.wall - instant.uptime)
 
     def may_try_again(self) -> bool:
         """Whether -t leaves time for a second observation."""

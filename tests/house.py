@@ -27,7 +27,7 @@ IMPURE = {
     "select", "signal", "tempfile", "pwd", "grp", "fcntl", "http", "http.client", "urllib.request",
     "ssl", "nagiosplugin", *HEAVY,
 }  # fmt: skip
-PURE_KIT = {"verdict", "limits", "units", "stamps", "plugin", "figures"}
+PURE_KIT = {"verdict", "limits", "units", "stamps", "plugin", "figures", "patterns"}
 
 # Words that say nothing from outside: each may stand for one thing at most.
 VAGUE = {

@@ -38,14 +38,15 @@ from twiceshy.flapping.service import (
     exited,
 )
 from twiceshy.flapping.settings import Limits, Selection, Settings, Watch
-from twiceshy.flapping.supervisors import processes, running_here
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
+from twiceshy.flapping.supervisors import running_here
 from twiceshy.flapping.unsupervised import KnownProcess
 from twiceshy.kit import options as opt
+from twiceshy.kit import processes
 from twiceshy.kit.check import Check
 from twiceshy.kit.history import now
 from twiceshy.kit.limits import Limit
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, CheckError
+from twiceshy.kit.processes import Process, ProcessTable
 from twiceshy.kit.stamps import Stamp
 from twiceshy.kit.verdict import Finding
 
@@ -930,7 +931,7 @@ def test_a_loop_whose_program_is_between_two_lives_will_start_it_again():
     known = KnownProcess("nginx", 6, 44)
     assert look_for(NGINX, script, known=known).state == BETWEEN
     assert look_for(NGINX, replace(script, ticks=45), known=known).state == DOWN
-    assert shell.cminflt == 777
+    assert shell.reaped_faults == 777
 
 
 def test_a_pid_that_went_to_another_program_is_not_the_daemon():
@@ -1003,13 +1004,6 @@ def test_many_runs_at_once_spoil_nothing(tmp_path, started):
     with sqlite3.connect(tmp_path / "state" / "flapping.sqlite") as sql:
         assert sql.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert sql.execute("SELECT count(*) FROM note").fetchone() == (2,)
-
-
-def test_stat_is_parsed_from_its_last_parenthesis():
-    line = "7 (a) S (b) R 1 7 7 0 -1 4194560 10 555 0 0 1 2 3 4 20 0 1 0 12345 1 1"
-    assert processes.parse_stat(line) == (7, 1, "a) S (b", "R", 12345, 555)
-    with pytest.raises(ValueError):
-        processes.parse_stat("7 (cut")
 
 
 def test_without_any_supervisor_the_check_says_what_it_can_watch(tmp_path):

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from twiceshy.kit.limits import Limit
 from twiceshy.log_rotation import judgement, runs
 from twiceshy.log_rotation.logrotate import access, container_logs, grammar, timetable
 from twiceshy.log_rotation.logrotate.codes import CODES
-from twiceshy.log_rotation.logrotate.host import HostPaths
+from twiceshy.log_rotation.logrotate.host import HostPaths, process_age
 from twiceshy.log_rotation.logrotate.schedule import schedule
 from twiceshy.log_rotation.program import options
 from twiceshy.log_rotation.records import (
@@ -1000,3 +1001,15 @@ def test_nothing_known_is_no_schedule(tmp_path: Path) -> None:
     assert found == Schedule(
         standing=Standing.NOT_FOUND, obstacle="neither a timer nor a cron job starts logrotate"
     )
+
+
+def test_the_age_of_the_process_that_holds_the_state_file() -> None:
+    began = time.time()
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        # btime and start ticks are rounded down
+        age = process_age(Path("/proc"), child.pid, began + 60)
+        assert 50.0 < age < 62.0
+    finally:
+        child.communicate(b"\n")
+    assert process_age(Path("/proc"), child.pid, began + 60) == 0.0

@@ -23,13 +23,13 @@ from contract import Case
 from sides.monitors import process, talker, website
 from twiceshy.kit.check import Check
 from twiceshy.kit.plugin import CRITICAL, OK, WARNING, CheckError
+from twiceshy.kit.processes import Process
 from twiceshy.kit.stamps import Stamp
 from twiceshy.monitor_liveness import judgement, observation, report
 from twiceshy.monitor_liveness import program as check
 from twiceshy.monitor_liveness.components import Clock, Component, Health
 from twiceshy.monitor_liveness.judgement import Maintenance
 from twiceshy.monitor_liveness.monitors import zabbix
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import (
     KNOWN,
     MARKS,
@@ -442,12 +442,12 @@ def test_a_night_asleep_ages_nothing(tmp_path: Path) -> None:
     assert run("--heartbeat", beat, at=30500, slept=29900.0).exitcode == 2
 
 
-COLLECTD = process(10, "/usr/sbin/collectd", "-C", "/nowhere/collectd.conf", started=NOW - 9000)
+COLLECTD = process(10, "/usr/sbin/collectd", "-C", "/nowhere/collectd.conf")
 
 
 def test_a_monitor_that_was_running_and_is_gone_is_named_until_it_is_excluded() -> None:
     here = ("--include", "monit", "--startup-grace", "0s", "--probe-timeout", "200ms")
-    monit = process(10, "/usr/bin/monit", started=NOW - 9000)
+    monit = process(10, "/usr/bin/monit")
     run(*here, at=1, table=(INIT, monit))
     status, text = said(run(*here, at=60))
     assert (status, text) == (2, "monit: process is gone: it was running 59s ago")

@@ -11,6 +11,7 @@ from sides.monitors import process
 from twiceshy.kit import http
 from twiceshy.kit.http import TlsFault, Untrusted
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, WARNING, State
+from twiceshy.kit.processes import Process
 from twiceshy.monitor_liveness.components import NO_HISTORY, Clock, Health, Suspension
 from twiceshy.monitor_liveness.monitors import (
     alertmanager,
@@ -31,7 +32,6 @@ from twiceshy.monitor_liveness.monitors import (
 )
 from twiceshy.monitor_liveness.monitors.fifo import Fifo, Intake
 from twiceshy.monitor_liveness.monitors.nagios_files import Worker
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import Target, found, with_distinct_names
 from twiceshy.monitor_liveness.settings import DaemonSettings, MonitorSettings
 

@@ -316,12 +316,6 @@ def test_a_source_that_is_none_is_told_the_forms(source: str) -> None:
 # The process table
 
 
-def test_a_command_name_may_hold_blanks_and_parentheses() -> None:
-    fields = ["S", "7"] + ["0"] * 6 + ["321"] + ["0"] * 10 + ["200"] + ["0"] * 20
-    found = processes.parse_stat(42, f"42 (a) b (c) {' '.join(fields)}", 1000.0, 100)
-    assert found == processes.Process(42, 7, "a) b (c", (), "S", 1002.0, 321)
-
-
 def test_options_of_a_command_line() -> None:
     argv = ["d", "-c", "/a", "--port=5", "-x7"]
     assert processes.option_of(argv, "-c") == "/a"

@@ -6,6 +6,7 @@ import pytest
 
 from twiceshy.kit import options as opt
 from twiceshy.kit import units
+from twiceshy.kit.patterns import selected
 from twiceshy.kit.plugin import OK, WARNING, CheckError
 
 
@@ -81,13 +82,9 @@ def test_names_are_selected_by_glob_and_by_regex() -> None:
     chosen = [
         name
         for name in ("web", "web-old", "db-1", "db-x", "mail")
-        if opt.selected(name, args.include, args.exclude)
+        if selected(name, args.include, args.exclude)
     ]
     assert chosen == ["web", "db-1"]
-
-
-def test_without_selectors_everything_is_selected() -> None:
-    assert opt.selected("anything", [], [])
 
 
 def test_states_are_states() -> None:
@@ -112,10 +109,3 @@ def test_a_secret_that_cannot_be_read_says_which_file(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(CheckError, match="empty is empty"):
         opt.secret(tmp_path / "empty", "X")
-
-
-def test_a_glob_is_about_the_whole_name() -> None:
-    assert [opt.pattern("/home").matches(name) for name in ("/home", "/data/home")] == [
-        True,
-        False,
-    ]

@@ -22,7 +22,7 @@ from twiceshy.flapping.supervisors import (
     service_directories,
     timestamps,
 )
-from twiceshy.flapping.supervisors.processes import ProcessTable
+from twiceshy.kit.processes import ProcessTable
 
 RUNIT = runit.PROGRAMS
 

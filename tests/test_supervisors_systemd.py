@@ -28,9 +28,9 @@ from twiceshy.flapping.service import (
     short,
 )
 from twiceshy.flapping.supervisors import Instance, systemd
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.kit import subprocesses
 from twiceshy.kit.plugin import CheckError
+from twiceshy.kit.processes import Process, ProcessTable
 from twiceshy.kit.stamps import Stamp
 
 DATA = Path(__file__).parent / "data" / "flapping"

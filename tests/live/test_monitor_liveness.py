@@ -33,7 +33,7 @@ from sides.monitors_live import (
     check,
     until,
 )
-from twiceshy.monitor_liveness.monitors import processes
+from twiceshy.kit import processes
 
 pytestmark = pytest.mark.live
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
@@ -171,7 +171,7 @@ def test_a_killed_nagios_is_critical_though_its_orphans_live(doomed_nagios: Nagi
     doomed_nagios.process.wait(10)
     status, output = doomed_nagios.check()
     assert status == 2
-    alive = [w for w in workers if (p := processes.process_of(w)) and p.state != "Z"]
+    alive = [w for w in workers if (p := processes.read(w)) and p.state != "Z"]
     first = output.splitlines()[0]
     assert "main process is gone, it was killed" in first or (
         not alive and "main process is not running: it was killed" in first

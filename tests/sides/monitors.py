@@ -9,18 +9,20 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from twiceshy.monitor_liveness.monitors.processes import Process
+from twiceshy.kit.processes import TICKS_PER_SECOND, Process
 
 
 def process(pid: int, *argv: str, parent: int = 1, state: str = "S", **more: float) -> Process:
+    """`started` is a time of the wall clock, for a host that booted at 0.0."""
     return Process(
         pid=pid,
-        parent=parent,
-        name=argv[0].rpartition("/")[2][:15],
-        argv=argv,
+        ppid=parent,
+        comm=argv[0].rpartition("/")[2][:15],
         state=state,
-        started=more.get("started", 0.0),
+        ticks=int(more.get("started", 0.0) * TICKS_PER_SECOND),
         reaped_faults=int(more.get("faults", 0)),
+        cmdline=argv,
+        uid=0,
     )
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Callable
 
 from conftest import ROOT
+from twiceshy.kit.processes import Process
 from twiceshy.monitor_liveness.monitors import processes
 
 SCRIPT = ROOT / "checks" / "check_monitor_liveness.py"
@@ -93,8 +94,8 @@ class Side:
         assert self.process is not None
         return self.process.pid
 
-    def family(self) -> list[processes.Process]:
-        return processes.family_of(self.pid, processes.all_of_host())
+    def family(self) -> list[Process]:
+        return processes.family_of(self.pid, processes.of_host())
 
     @contextlib.contextmanager
     def stopped(self, pids: Sequence[int]) -> Iterator[None]:
@@ -113,7 +114,7 @@ class Side:
         """SIGKILL to every process that was ours; orphans are known by the directory they name."""
         ours = self.family() if self.process else []
         mark = str(self.place)
-        ours += [p for p in processes.all_of_host() if any(mark in word for word in p.argv)]
+        ours += [p for p in processes.of_host() if any(mark in word for word in p.cmdline)]
         for process in ours:
             if process.pid != os.getpid():
                 with contextlib.suppress(ProcessLookupError):
@@ -230,7 +231,7 @@ define service{{
 
     @property
     def workers(self) -> list[int]:
-        return [p.pid for p in self.family() if "--worker" in p.argv]
+        return [p.pid for p in self.family() if "--worker" in p.cmdline]
 
     def command(self, text: str) -> None:
         with (self.place / "rw" / "nagios.cmd").open("w") as fifo:
@@ -366,7 +367,7 @@ object Service "canary" {{
         with urllib.request.urlopen(request, timeout=5, context=context) as answer:
             return str(answer.read().decode())
 
-    def family(self) -> list[processes.Process]:
+    def family(self) -> list[Process]:
         return [p for p in super().family() if p.program == "icinga2"]
 
     def roles(self) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twiceshy.flapping.supervisors.processes import ProcessTable
+from twiceshy.kit.processes import ProcessTable
 from twiceshy.kit.stamps import Stamp
 
 BOOT = "11111111-2222-3333-4444-555555555555"

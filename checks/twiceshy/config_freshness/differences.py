@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from twiceshy.config_freshness.manifests import FileEntry, Manifest
 from twiceshy.config_freshness.settings import FileSettings
+from twiceshy.kit.patterns import selected
 from twiceshy.kit.plugin import CRITICAL, UNKNOWN, WARNING
 from twiceshy.kit.units import count
 from twiceshy.kit.verdict import Finding, safe
@@ -128,9 +129,7 @@ def extras(
 
 def is_selected(path: str, settings: FileSettings) -> bool:
     """Whether a path counts; a pattern is matched against the path and against the file's name."""
-    names = (path, posixpath.basename(path))
-    included = not settings.include or any(p.matches(n) for p in settings.include for n in names)
-    return included and not any(p.matches(n) for p in settings.exclude for n in names)
+    return selected(path, settings.include, settings.exclude, posixpath.basename(path))
 
 
 def queries(manifest: Manifest, root: str, settings: FileSettings) -> dict[str, FileQuery]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import grp
 import hashlib
 import os
-import pwd
 import stat
 from collections.abc import Mapping
 
 from twiceshy.config_freshness import digests, puppet
 from twiceshy.config_freshness.differences import FileQuery, FileState
 from twiceshy.kit import subprocesses
+from twiceshy.kit.accounts import group_name, user_name
 from twiceshy.kit.units import say_size
 from twiceshy.kit.verdict import safe
 
@@ -76,8 +75,8 @@ def file_state(query: FileQuery) -> FileState:
     except OSError as error:
         trouble = error.strerror or "cannot be read"
     return FileState(
-        kind, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, _user(status.st_uid),
-        _group(status.st_gid), status.st_size, link, found, trouble, names,
+        kind, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, user_name(status.st_uid),
+        group_name(status.st_gid), status.st_size, link, found, trouble, names,
     )  # fmt: skip
 
 
@@ -90,20 +89,6 @@ def _hashed(path: str, algorithms: tuple[str, ...], flags: int) -> dict[str, byt
             for each in sums.values():
                 each.update(piece)
     return {name: each.digest() for name, each in sums.items()}
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
 
 
 def first_summary() -> str:

@@ -8,23 +8,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from twiceshy.config_freshness import digests
 from twiceshy.kit.limits import Limit
+from twiceshy.kit.patterns import Pattern
 from twiceshy.kit.plugin import OK, WARNING, CheckError, State
 from twiceshy.kit.units import duration
 from twiceshy.kit.verdict import safe
 
 GRACE_SECONDS = 8 * 3600.0
-
-
-class Matcher(Protocol):
-    """A glob or regular expression of --include and --exclude."""
-
-    def matches(self, name: str) -> bool:
-        """Whether it fits a name."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +74,8 @@ class FileSettings:
     manifest: str = ""
     root: str = ""
     max_age: float | None = None
-    include: Sequence[Matcher] = ()
-    exclude: Sequence[Matcher] = ()
+    include: Sequence[Pattern] = ()
+    exclude: Sequence[Pattern] = ()
 
 
 @dataclass(frozen=True)

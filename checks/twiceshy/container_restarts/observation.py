@@ -17,8 +17,9 @@ from twiceshy.container_restarts.formats import (
     SwarmObservation,
 )
 from twiceshy.container_restarts.restarts import STOP_SECONDS, Past
-from twiceshy.container_restarts.selection import NamePattern, Selection
+from twiceshy.container_restarts.selection import Selection
 from twiceshy.kit.engine import SOCKETS, EngineDown
+from twiceshy.kit.patterns import Pattern, matched
 
 
 def absence() -> Absence:
@@ -75,17 +76,13 @@ def with_events(
     return replace(observation, ring=engine.ring(max(since, now - window), now))
 
 
-def swarm_of(
-    engine: ContainerEngine, patterns: Sequence[NamePattern], now: float
-) -> SwarmObservation:
+def swarm_of(engine: ContainerEngine, patterns: Sequence[Pattern], now: float) -> SwarmObservation:
     """The services whose names match, and the tasks of the swarm, through a manager.
 
     CheckError if this engine is no manager.
     """
     services, tasks = engine.services()
-    selected = [
-        service for service in services if any(item.matches(service.name) for item in patterns)
-    ]
+    selected = [service for service in services if matched(patterns, service.name)]
     return SwarmObservation(
         now,
         sorted(selected, key=lambda service: service.name),

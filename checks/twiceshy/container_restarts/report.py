@@ -27,8 +27,9 @@ from twiceshy.container_restarts.judgement import (
     ServiceJudgement,
     has_failed_for_good,
 )
-from twiceshy.container_restarts.selection import NamePattern, Selection
+from twiceshy.container_restarts.selection import Selection
 from twiceshy.kit import units, verdict
+from twiceshy.kit.patterns import Pattern
 from twiceshy.kit.plugin import CRITICAL, OK, UNKNOWN, State
 from twiceshy.kit.verdict import Finding, Measure, Report, safe
 
@@ -334,7 +335,7 @@ def _measures_of(container: Container, subject: str, now: float) -> list[Measure
 def services_report(
     observation: SwarmObservation,
     judged: Sequence[ServiceJudgement],
-    patterns: Sequence[NamePattern],
+    patterns: Sequence[Pattern],
     missing: State,
     window: float,
 ) -> Report:

@@ -5,20 +5,9 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from twiceshy.container_restarts.formats import Event, Listed
-
-
-class NamePattern(Protocol):
-    """A glob or a regular expression, as kit.options reads them."""
-
-    @property
-    def typed(self) -> str:
-        """What the operator typed."""
-
-    def matches(self, name: str) -> bool:
-        """Whether a name, or an image, is meant."""
+from twiceshy.kit.patterns import Pattern, matched, selected
 
 
 @dataclass(frozen=True)
@@ -29,11 +18,11 @@ class Selection:
     PROJECT/SERVICE, globs. `group_by` is the label by which containers succeed each other, or "".
     """
 
-    include: Sequence[NamePattern] = ()
-    exclude: Sequence[NamePattern] = ()
+    include: Sequence[Pattern] = ()
+    exclude: Sequence[Pattern] = ()
     labels: Sequence[str] = ()
     compose: Sequence[str] = ()
-    images: Sequence[NamePattern] = ()
+    images: Sequence[Pattern] = ()
     group_by: str = ""
 
     @property
@@ -46,15 +35,13 @@ class Selection:
 
         An image that is not known yet (None) fits.
         """
-        if self.include and not _any_matches(self.include, name):
-            return False
-        if _any_matches(self.exclude, name):
+        if not selected(name, self.include, self.exclude):
             return False
         if not all(_has_label(labels, wanted) for wanted in self.labels):
             return False
         if self.compose and not any(_is_of_compose(labels, wanted) for wanted in self.compose):
             return False
-        return image is None or not self.images or _any_matches(self.images, image)
+        return image is None or not self.images or matched(self.images, image)
 
     def selects_event(self, event: Event) -> bool:
         """Whether the container of an event is asked for."""
@@ -86,10 +73,6 @@ class Selection:
         absent += [] if names else [f"labelled {wanted}" for wanted in self.labels]
         # Without any container each of these might exist, but none that is all of it.
         return [", ".join(absent)] if absent and not listed else absent
-
-
-def _any_matches(patterns: Sequence[NamePattern], name: str) -> bool:
-    return any(pattern.matches(name) for pattern in patterns)
 
 
 def _has_label(labels: Mapping[str, str], wanted: str) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twiceshy.container_restarts.judgement import Rules
-from twiceshy.container_restarts.selection import NamePattern, Selection
+from twiceshy.container_restarts.selection import Selection
+from twiceshy.kit.patterns import Pattern
 from twiceshy.kit.plugin import CRITICAL, State
 
 
@@ -23,7 +24,7 @@ class Settings:
     docker_host: str | None
     cert_path: Path | None
     selection: Selection
-    services: tuple[NamePattern, ...]
+    services: tuple[Pattern, ...]
     rules: Rules
     missing: State = CRITICAL
     log_lines: int = 1

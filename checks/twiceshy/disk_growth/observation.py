@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable
 
@@ -25,7 +25,7 @@ from twiceshy.disk_growth.filesystem import (
 from twiceshy.disk_growth.forecast import Series
 from twiceshy.disk_growth.settings import Selection
 from twiceshy.kit import deadline, subprocesses, units
-from twiceshy.kit.options import Pattern
+from twiceshy.kit.patterns import Pattern, matched
 
 NETWORK = {
     "9p", "afs", "autofs", "beegfs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs",
@@ -63,20 +63,16 @@ def watched(
     chosen: dict[str, Mount] = {}
     for mount in mounts:
         if include:
-            wanted = mount.kind != "autofs" and _matches(mount.point, include)
+            wanted = mount.kind != "autofs" and matched(include, mount.point)
         else:
             wanted = is_local(mount)
-        if not wanted or _matches(mount.point, exclude):
+        if not wanted or matched(exclude, mount.point):
             continue
         key = mount.source if mount.kind == "btrfs" else mount.device
         rival = chosen.get(key)
         if rival is None or _rank(mount) < _rank(rival):
             chosen[key] = mount
     return sorted(chosen.values(), key=lambda mount: mount.point)
-
-
-def _matches(point: str, patterns: Iterable[Pattern]) -> bool:
-    return any(pattern.matches(point) for pattern in patterns)
 
 
 def _rank(mount: Mount) -> tuple[bool, int, str]:

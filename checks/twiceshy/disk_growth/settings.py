@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from twiceshy.kit import units
 from twiceshy.kit.limits import Limit
+from twiceshy.kit.patterns import Pattern
 from twiceshy.kit.plugin import State
 
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from twiceshy.kit.options import Pattern
 
 # As an operator would type them.
 DEFAULT_WARNING, DEFAULT_CRITICAL = "48h", "12h"

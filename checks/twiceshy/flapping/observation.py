@@ -11,10 +11,10 @@ from twiceshy.flapping import supervisors, unsupervised
 from twiceshy.flapping.service import NO_SUPERVISOR, SYSTEMD, Service
 from twiceshy.flapping.settings import Selection, Settings
 from twiceshy.flapping.supervisors import Instance
-from twiceshy.flapping.supervisors.processes import PROC, ProcessTable, snapshot
 from twiceshy.flapping.unsupervised import KnownProcess
 from twiceshy.kit import subprocesses
 from twiceshy.kit.plugin import CRITICAL, UNKNOWN, CheckError
+from twiceshy.kit.processes import PROC, ProcessTable, snapshot
 from twiceshy.kit.stamps import Stamp
 from twiceshy.kit.verdict import Finding
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from twiceshy.flapping.service import NO_SUPERVISOR, Service, long, short
 from twiceshy.kit.limits import Limit
+from twiceshy.kit.patterns import Pattern, selected
 from twiceshy.kit.plugin import CRITICAL, OK, CheckError, State
 from twiceshy.kit.verdict import safe
-
-if TYPE_CHECKING:
-    from twiceshy.kit.options import Pattern
 
 
 @dataclass(frozen=True)
@@ -65,10 +62,7 @@ class Selection:
     def wants(self, name: str) -> bool:
         """Whether a service is asked for, under its short name or with the unit's suffix."""
         include = (*self.services, *self.include)
-        names = (name, long(name))
-        if include and not any(pattern.matches(n) for pattern in include for n in names):
-            return False
-        return not any(pattern.matches(n) for pattern in self.exclude for n in names)
+        return selected(name, include, self.exclude, long(name))
 
     def names(self, service: Service) -> bool:
         """Whether it is asked for by name, and so must be there."""

@@ -7,16 +7,15 @@ restarts it is often a shell loop or cron, and is found by its children.
 from __future__ import annotations
 
 import pwd
-import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable
 
 from twiceshy.flapping.service import BETWEEN, DOWN, NO_SUPERVISOR, UNSEEN, UP, Service
 from twiceshy.flapping.settings import User, Watch
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.kit.deadline import doing
-from twiceshy.kit.options import Pattern
+from twiceshy.kit.patterns import exactly, matched
+from twiceshy.kit.processes import Process, ProcessTable
 
 SHELLS = frozenset(["sh", "ash", "bash", "busybox", "dash", "fish", "ksh", "mksh", "yash", "zsh"])
 CRONS = frozenset(["cron", "crond", "CRON", "atd", "anacron", "fcron"])
@@ -77,7 +76,7 @@ def observed(
             True,
             incarnation=table.identity(root),
             age_seconds=table.age(root),
-            reaped_faults=shell.cminflt if shell and only else None,
+            reaped_faults=shell.reaped_faults if shell and only else None,
             parent=_started_by(root, processes),
             next=f"ps -o pid,ppid,user,lstart,args -p {root.pid},{root.ppid}",
         )
@@ -91,7 +90,7 @@ def observed(
             NO_SUPERVISOR,
             BETWEEN,
             True,
-            reaped_faults=loop.cminflt,
+            reaped_faults=loop.reaped_faults,
             parent=describe(loop),
             reason=f"{describe(loop)} will restart it",
             next=f"ps -o pid,ppid,user,lstart,args -p {loop.pid}",
@@ -151,11 +150,6 @@ def each_program(
     return each
 
 
-def exactly(name: str) -> Pattern:
-    """The pattern that matches one name only."""
-    return Pattern(name, re.compile(re.escape(name) + r"\Z"))
-
-
 class _Unreadable(Exception):
     """A pid file that cannot be read, or is none."""
 
@@ -190,9 +184,7 @@ def _matches(
         for candidate in candidates
         if (candidate.cmdline or not candidate.is_alive)  # not a kernel thread
         and (watch.uid is None or candidate.uid == watch.uid)
-        and (
-            watch.program is None or any(watch.program.matches(n) for n in program_names(candidate))
-        )
+        and (watch.program is None or matched([watch.program], *program_names(candidate)))
         and (watch.cmdline is None or watch.cmdline.matches(" ".join(candidate.cmdline)))
     ]
 

@@ -9,17 +9,13 @@ release. Here every error is one line on stdout and exit 3. So are `--help` and 
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import os
-import re
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, NoReturn, TypeVar
 
 import twiceshy
-from twiceshy.kit import limits, plugin, units
+from twiceshy.kit import limits, patterns, plugin, units
 from twiceshy.kit.plugin import UNKNOWN_STATUS, CheckError, leave, name_of
 from twiceshy.kit.verdict import safe
 
@@ -204,6 +200,7 @@ positive_duration = argument(_positive)
 size = argument(units.size)
 state = argument(plugin.state)
 learning_state = argument(_learning_state)
+pattern = argument(patterns.pattern)
 
 
 def limit(
@@ -211,36 +208,6 @@ def limit(
 ) -> Callable[[str], limits.Limit]:
     """The argparse type of a Nagios range in `unit`."""
     return argument(lambda text: limits.Limit.parse(text, unit, lower_is_worse))
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """A glob or, with the prefix `re:`, a regular expression searched anywhere in the name."""
-
-    typed: str
-    regex: re.Pattern[str]
-
-    def matches(self, name: str) -> bool:
-        return self.regex.search(name) is not None
-
-
-def _pattern(text: str) -> Pattern:
-    if not text.startswith("re:"):
-        return Pattern(text, re.compile(r"\A" + fnmatch.translate(text)))
-    try:
-        return Pattern(text, re.compile(text[3:]))
-    except re.error as error:
-        raise ValueError(f"{text!r} is not a valid regular expression: {error}") from error
-
-
-pattern = argument(_pattern)
-
-
-def selected(name: str, include: Sequence[Pattern], exclude: Sequence[Pattern]) -> bool:
-    """Whether a name is included (no --include includes all) and not excluded."""
-    if include and not any(pattern.matches(name) for pattern in include):
-        return False
-    return not any(pattern.matches(name) for pattern in exclude)
 
 
 def secret(file: Path | None, variable: str) -> str | None:

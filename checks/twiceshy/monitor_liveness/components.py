@@ -37,11 +37,13 @@ class Clock:
     """The wall clock of an observation, and how long this machine has been suspended since when.
 
     A laptop that is opened in the morning has a monitor whose last check is eight hours old and
-    nothing wrong with it: time asleep does not count.
+    nothing wrong with it: time asleep does not count. `booted`: when this host booted, by the same
+    clock; start ticks of processes are counted from there.
     """
 
     now: float
     suspensions: tuple[Suspension, ...] = ()
+    booted: float = 0.0
 
     def age(self, timestamp: float) -> float:
         """Seconds awake since a timestamp; negative for one in the future."""

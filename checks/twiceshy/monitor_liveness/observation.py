@@ -11,11 +11,11 @@ from typing import Any, Callable
 
 from twiceshy.kit import deadline
 from twiceshy.kit.plugin import CheckError
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import Clock, Health, unknown
 from twiceshy.monitor_liveness.judgement import Maintenance
 from twiceshy.monitor_liveness.monitors.parallel import at_once
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import (
     Target,
     found,

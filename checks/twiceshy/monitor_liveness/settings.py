@@ -10,6 +10,7 @@ from pathlib import Path
 
 from twiceshy.kit import http
 from twiceshy.kit import options as opt
+from twiceshy.kit.patterns import Pattern, selected
 from twiceshy.kit.plugin import OK, CheckError, State
 from twiceshy.kit.verdict import safe
 
@@ -82,8 +83,8 @@ class Settings:
     url: str
     socket: str
     daemon: DaemonSettings
-    include: Sequence[opt.Pattern]
-    exclude: Sequence[opt.Pattern]
+    include: Sequence[Pattern]
+    exclude: Sequence[Pattern]
     monitor: MonitorSettings
     missing: State
     maintenance: MaintenanceSettings
@@ -97,7 +98,7 @@ class Settings:
 
     def selects(self, name: str) -> bool:
         """Whether --include and --exclude select a monitor of this name."""
-        return opt.selected(name, self.include, self.exclude)
+        return selected(name, self.include, self.exclude)
 
 
 # Options that describe a daemon, and so mean --monitor daemon.

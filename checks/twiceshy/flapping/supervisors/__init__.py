@@ -9,7 +9,7 @@ has
     def services(instance, table) -> list[Service]
 
 and pure parsers of the formats it reads: bytes or text in, frozen values out. `table` is the one
-snapshot of /proc that all modules of a run share (`processes.ProcessTable`). `services` raises
+snapshot of /proc that all modules of a run share (`kit.processes.ProcessTable`). `services` raises
 nothing for what may happen on a healthy host (a service that vanishes, a file that may not be
 read): that service says so in `unseen`.
 
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from twiceshy.flapping.service import UP, Service
 
 if TYPE_CHECKING:
-    from twiceshy.flapping.supervisors.processes import Process, ProcessTable
+    from twiceshy.kit.processes import Process, ProcessTable
 
 
 @dataclass(frozen=True)

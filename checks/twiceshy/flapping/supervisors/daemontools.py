@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 
 from twiceshy.flapping.service import BETWEEN, Service
 from twiceshy.flapping.supervisors import Instance, running, service_directories, timestamps
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.service_directories import (
     Programs,
     ServiceDirectory,
     Supervised,
 )
+from twiceshy.kit.processes import Process, ProcessTable
 
 NAME = "daemontools"
 PROGRAMS = Programs(NAME, "svscan", "supervise", "svstat", service_directories.NOT_ALLOWED)
@@ -87,7 +87,7 @@ def _by_status(
             PROGRAMS, service, bool(scanner), file, status.pid, table
         )
         return Supervised(directory, None, service)
-    service = replace(service, reaped_faults=directory.keeper.cminflt)
+    service = replace(service, reaped_faults=directory.keeper.reaped_faults)
     daemon = service_directories.daemon(directory, status.pid, table)
     if daemon is not None and daemon.is_alive:
         service = running(service, daemon, table)

@@ -18,9 +18,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from twiceshy.flapping.service import NO_EXIT, Exit, exited
-from twiceshy.flapping.supervisors import processes
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
-from twiceshy.kit import deadline
+from twiceshy.kit import deadline, processes
+from twiceshy.kit.processes import Process, ProcessTable
 
 YOUNG_SECONDS = 3.0  # a daemon that is younger is suspicious
 MOST_WATCHED = 40

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from twiceshy.flapping.service import Service
-from twiceshy.flapping.supervisors.processes import Process
+from twiceshy.kit.processes import Process
 
 TAIL_BYTES = 32768
 TAIL_LINES = 20  # of which the most telling are chosen

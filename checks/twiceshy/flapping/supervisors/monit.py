@@ -45,10 +45,10 @@ from twiceshy.flapping.supervisors import (
     timestamps,
 )
 from twiceshy.flapping.supervisors.local_http import Server
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.single_daemon import Unobservable, Unresponsive
 from twiceshy.kit import deadline
 from twiceshy.kit.http import HttpError, NotAllowed
+from twiceshy.kit.processes import Process, ProcessTable
 
 NAME = "monit"
 PROCESS = "3"  # <service type="3">

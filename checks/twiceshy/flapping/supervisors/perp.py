@@ -27,11 +27,10 @@ from twiceshy.flapping.supervisors import (
     running,
     single_daemon,
     timestamps,
-    via_root,
 )
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.single_daemon import Unobservable, Unresponsive
-from twiceshy.kit import deadline, subprocesses
+from twiceshy.kit import deadline, processes, subprocesses
+from twiceshy.kit.processes import Process, ProcessTable
 
 NAME = "perp"
 BASE = "/etc/perp"
@@ -193,7 +192,7 @@ def instances(table: ProcessTable) -> list[Instance]:
         base = next((word for word in reversed(process.cmdline[1:]) if word.startswith("/")), "")
         if not base:
             try:
-                base = os.readlink(via_root.working_directory(process.pid, table))
+                base = os.readlink(processes.working_directory(process.pid, table.proc))
             except OSError:
                 base = BASE
         found.append(Instance(NAME, base, process.pid))
@@ -343,7 +342,7 @@ def _both_halves(name: str, base: str, reply: Reply, table: ProcessTable) -> lis
     if log_lines.are_wanted(found[0]) and reply.log is not None:
         logger = table.processes.get(reply.log.pid)
         directories = log_lines.log_directories(logger.cmdline) if logger else []
-        into = via_root.working_directory(reply.log.pid, table)
+        into = processes.working_directory(reply.log.pid, table.proc)
         found[0] = replace(found[0], log=log_lines.of_logger(into, directories))
     return found
 

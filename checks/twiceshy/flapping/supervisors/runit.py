@@ -24,12 +24,12 @@ from twiceshy.flapping.supervisors import (
     service_directories,
     timestamps,
 )
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.service_directories import (
     Programs,
     ServiceDirectory,
     Supervised,
 )
+from twiceshy.kit.processes import Process, ProcessTable
 
 NAME = "runit"
 
@@ -122,7 +122,7 @@ def _by_status(
     service = supervised.service
     if directory.keeper is not None and log_status is None:
         # With a log service runsv reaps two kinds of children, and the count says nothing.
-        service = replace(service, reaped_faults=directory.keeper.cminflt)
+        service = replace(service, reaped_faults=directory.keeper.reaped_faults)
     if service.state == BETWEEN and not service.reason:
         service = replace(service, reason=service_directories.not_startable(directory))
     if log_lines.are_wanted(service):

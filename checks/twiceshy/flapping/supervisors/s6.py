@@ -34,17 +34,17 @@ from twiceshy.flapping.service import (
 from twiceshy.flapping.supervisors import (
     Instance,
     exit_statuses,
-    processes,
     running,
     service_directories,
     timestamps,
 )
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.service_directories import (
     Programs,
     ServiceDirectory,
     Supervised,
 )
+from twiceshy.kit import processes
+from twiceshy.kit.processes import Process, ProcessTable
 
 NAME = "s6"
 NOT_ALLOWED = "not allowed to read supervise/, so deaths are not counted: run the check with sudo"

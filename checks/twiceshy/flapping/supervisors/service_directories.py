@@ -19,11 +19,10 @@ from twiceshy.flapping.supervisors import (
     Instance,
     exit_statuses,
     log_lines,
-    processes,
     running,
-    via_root,
 )
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
+from twiceshy.kit import processes
+from twiceshy.kit.processes import Process, ProcessTable
 
 Status = TypeVar("Status")
 
@@ -113,7 +112,7 @@ def scanned(scanner: Process, table: ProcessTable) -> str:
         return absolute
     named = next((word for word in scanner.cmdline[1:] if not word.startswith("-")), "")
     try:
-        works_in = os.readlink(via_root.working_directory(scanner.pid, table))
+        works_in = os.readlink(processes.working_directory(scanner.pid, table.proc))
     except OSError:
         return ""
     return os.path.join(works_in, named) if scanner.comm == "runsvdir" else works_in
@@ -122,7 +121,7 @@ def scanned(scanner: Process, table: ProcessTable) -> str:
 def path_of(keeper: Process, scanner: Process | None, table: ProcessTable) -> str:
     """The service directory of a keeper, "" if only root could tell."""
     try:
-        return os.readlink(via_root.working_directory(keeper.pid, table))
+        return os.readlink(processes.working_directory(keeper.pid, table.proc))
     except OSError:
         pass
     argument = keeper.cmdline[1] if len(keeper.cmdline) > 1 else ""
@@ -132,6 +131,22 @@ def path_of(keeper: Process, scanner: Process | None, table: ProcessTable) -> st
         return ""
     above = scanned(scanner, table) if scanner else ""
     return f"{above}/{argument}" if above and argument else ""
+
+
+def way_into(pid: int, path: str, table: ProcessTable) -> str:
+    """A path into the service directory in which a keeper works, "" if not allowed.
+
+    `path` is what that process calls it, "" if unknown.
+    """
+    cwd = processes.working_directory(pid, table.proc)
+    if os.access(f"{cwd}/.", os.R_OK | os.X_OK):
+        return cwd
+    return opened(path)
+
+
+def opened(path: str) -> str:
+    """A service directory whose supervise/ has been opened to this user, else ""."""
+    return path if path and os.access(f"{path}/supervise", os.X_OK) else ""
 
 
 def directories(
@@ -177,7 +192,7 @@ def directories(
             before = name, path
         while name in found:
             name += "'"
-        into = via_root.service_directory(keeper.pid, path, table)
+        into = way_into(keeper.pid, path, table)
         of_keeper = tuple(children.get(keeper.pid, ()))
         found[name] = ServiceDirectory(name, path, into, keeper, of_keeper)
         covered.add(real)
@@ -185,7 +200,7 @@ def directories(
         name = os.path.basename(path)
         lost = homeless.get(name)
         of_keeper = tuple(children.get(lost.pid, ())) if lost else ()
-        found.setdefault(name, ServiceDirectory(name, path, via_root.opened(path), lost, of_keeper))
+        found.setdefault(name, ServiceDirectory(name, path, opened(path), lost, of_keeper))
     return [found[name] for name in sorted(found)]
 
 
@@ -300,7 +315,7 @@ def closed(programs: Programs, directory: ServiceDirectory, has_scanner: bool) -
     """A service whose supervise/ is closed to us, before /proc has been asked about its child."""
     service = replace(unknown(programs, directory, None), unseen=programs.unseen)
     if directory.keeper is not None:
-        return replace(service, reaped_faults=directory.keeper.cminflt)
+        return replace(service, reaped_faults=directory.keeper.reaped_faults)
     if has_scanner:
         return service
     return replace(service, reason=f"no {programs.keeper} supervises it")

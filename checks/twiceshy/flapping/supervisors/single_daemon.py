@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Callable
 
 from twiceshy.flapping.service import BETWEEN, GAVE_UP, NO_EXIT, UNSEEN, Service
-from twiceshy.flapping.supervisors import exit_statuses, processes, running, via_root
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
+from twiceshy.flapping.supervisors import exit_statuses, running
+from twiceshy.kit import processes
+from twiceshy.kit.processes import Process, ProcessTable
 
 INTERPRETERS = ("sh", "bash", "dash", "ash", "env", "perl", "ruby", "node", "php", "java")
 
@@ -82,7 +83,8 @@ def configuration(process: Process, usual: Sequence[str], table: ProcessTable) -
     file = configured(process.cmdline)
     if file and not file.startswith("/"):
         try:
-            file = os.path.join(os.readlink(via_root.working_directory(process.pid, table)), file)
+            here = os.readlink(processes.working_directory(process.pid, table.proc))
+            file = os.path.join(here, file)
         except OSError:
             file = ""
     return file or next((path for path in usual if os.path.exists(path)), "")

@@ -45,17 +45,16 @@ from twiceshy.flapping.supervisors import (
     Instance,
     local_http,
     log_lines,
-    processes,
     running,
     service_directories,
     single_daemon,
     timestamps,
 )
 from twiceshy.flapping.supervisors.local_http import Server
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
 from twiceshy.flapping.supervisors.single_daemon import Unobservable, Unresponsive
-from twiceshy.kit import deadline
+from twiceshy.kit import deadline, processes
 from twiceshy.kit.http import HttpError, NotAllowed
+from twiceshy.kit.processes import Process, ProcessTable
 
 NAME = "supervisord"
 LOG_BYTES = 131072

@@ -46,10 +46,10 @@ from twiceshy.flapping.service import (
     long,
     short,
 )
-from twiceshy.flapping.supervisors import Instance, processes
-from twiceshy.flapping.supervisors.processes import Process, ProcessTable
-from twiceshy.kit import deadline, subprocesses, units
+from twiceshy.flapping.supervisors import Instance
+from twiceshy.kit import deadline, processes, subprocesses, units
 from twiceshy.kit.plugin import CheckError
+from twiceshy.kit.processes import Process, ProcessTable
 
 NAME = SYSTEMD
 Ask = Callable[..., subprocesses.Ran]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import errno
-import functools
 import grp
 import os
 import pwd
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twiceshy.kit import subprocesses
+from twiceshy.kit.accounts import group_name, user_name
 from twiceshy.kit.plugin import CheckError
 from twiceshy.kit.verdict import safe
 from twiceshy.log_rotation.logrotate import glob as shell
@@ -320,35 +320,18 @@ def state_file(candidates: Sequence[str], proc: Path, host: Host, epoch: float) 
     return StateFile(path, obstacle=missing)
 
 
-@functools.cache
-def user_name(uid: int) -> str:
-    """A user's name, or the number of one that has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-@functools.cache
-def group_name(gid: int) -> str:
-    """A group's name, or the number of one that has none."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
-
-
 def process_age(proc: Path, pid: int, epoch: float) -> float:
     """Seconds since a process began; 0 if it is gone.
 
     The times of /proc/PID itself are those of the first access to it.
     """
+    from twiceshy.kit import processes  # only a state file that is locked asks for it
+
     booted = re.search(r"^btime (\d+)", text_of(proc / "stat"), re.MULTILINE)
-    # The command's name, in brackets, may hold anything.
-    fields = text_of(proc / str(pid) / "stat").rpartition(")")[2].split()
-    if not booted or len(fields) < 20:
+    process = processes.read(pid, proc)
+    if not booted or process is None:
         return 0.0
-    return max(0.0, epoch - int(booted[1]) - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
+    return max(0.0, epoch - int(booted[1]) - process.ticks / processes.TICKS_PER_SECOND)
 
 
 def _locked_by(proc: Path, seen: os.stat_result) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 from twiceshy.kit import http
 from twiceshy.kit.http import Answer
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -36,7 +37,6 @@ from twiceshy.monitor_liveness.monitors.metrics import (
     parse_metrics,
     rfc3339,
 )
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import Target, instance
 from twiceshy.monitor_liveness.settings import MonitorSettings
 

@@ -14,6 +14,7 @@ from typing import Any, Callable, TypeVar
 from twiceshy.kit import http
 from twiceshy.kit.http import Answer, HttpError, Request
 from twiceshy.kit.plugin import CheckError
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import (
     Clock,
@@ -28,7 +29,7 @@ from twiceshy.monitor_liveness.components import (
     unknown,
     warning,
 )
-from twiceshy.monitor_liveness.monitors.processes import Process, stopped
+from twiceshy.monitor_liveness.monitors.processes import age_of, stopped
 from twiceshy.monitor_liveness.monitors.targets import Target
 from twiceshy.monitor_liveness.settings import MonitorSettings
 
@@ -180,7 +181,7 @@ def _untrusted(failure: http.Untrusted, next: str) -> Component:  # noqa: A002
 
 def process_age(observation: MonitorObservation, clock: Clock) -> float | None:
     """How many seconds ago the observed process began; None without one."""
-    return clock.age(observation.main.started) if observation.main else None
+    return age_of(observation.main, clock) if observation.main else None
 
 
 def health(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from twiceshy.kit import http, units
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -26,7 +27,6 @@ from twiceshy.monitor_liveness.components import (
     warning,
 )
 from twiceshy.monitor_liveness.monitors import answers, sockets
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import Target, instance
 from twiceshy.monitor_liveness.settings import MonitorSettings
 
@@ -71,7 +71,7 @@ def found(table: Sequence[Process]) -> list[Target]:
     return [
         instance("checkmk-agent", process)
         for process in table
-        if process.program == "cmk-agent-ctl" and "daemon" in process.argv
+        if process.program == "cmk-agent-ctl" and "daemon" in process.cmdline
     ]
 
 

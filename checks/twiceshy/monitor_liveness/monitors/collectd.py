@@ -15,6 +15,7 @@ from typing import Any
 
 from twiceshy.kit import deadline, http
 from twiceshy.kit.plugin import CheckError
+from twiceshy.kit.processes import Process
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
     Clock,
@@ -29,7 +30,6 @@ from twiceshy.monitor_liveness.components import (
     unknown,
 )
 from twiceshy.monitor_liveness.monitors import answers, processes, sockets
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import Target, config_of, instance
 from twiceshy.monitor_liveness.settings import MonitorSettings
 
@@ -105,7 +105,7 @@ def found(table: Sequence[Process]) -> list[Target]:
         instance(
             "collectd",
             process,
-            config=processes.path_of(process, processes.option_of(process.argv, "-C"))
+            config=processes.path_of(process, processes.option_of(process.cmdline, "-C"))
             or CONFIGS[0],
         )
         for process in table

@@ -21,6 +21,7 @@ from typing import Any
 from twiceshy.kit import deadline, http, subprocesses, units
 from twiceshy.kit.http import HttpError
 from twiceshy.kit.plugin import CheckError
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import Measure, label, safe
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -38,7 +39,7 @@ from twiceshy.monitor_liveness.components import (
     warning,
 )
 from twiceshy.monitor_liveness.monitors import answers, parallel, sockets
-from twiceshy.monitor_liveness.monitors.processes import Process, stopped
+from twiceshy.monitor_liveness.monitors.processes import age_of, stopped
 from twiceshy.monitor_liveness.monitors.targets import Target
 from twiceshy.monitor_liveness.settings import DaemonSettings, MonitorSettings
 
@@ -244,11 +245,11 @@ def _is_called(process: Process, name: str) -> bool:
 
     The second word counts where the first is an interpreter.
     """
-    script = os.path.basename(process.argv[1]) if len(process.argv) > 1 else ""
+    script = os.path.basename(process.cmdline[1]) if len(process.cmdline) > 1 else ""
     is_script = bool(
         re.match(r"(python|perl|ruby|node|java|php|sh|bash|dash)[\d.]*$", process.program)
     )
-    return name in (process.program, process.name) or (is_script and script == name)
+    return name in (process.program, process.comm) or (is_script and script == name)
 
 
 def _heartbeat(path: str) -> Heartbeat:
@@ -393,7 +394,7 @@ def judge(
     facts: dict[str, Any] = {}
     started: float | None = None
     if observation.processes:
-        started = clock.age(min(p.started for p in observation.processes))
+        started = age_of(min(observation.processes, key=lambda process: process.ticks), clock)
         component, facts["waiting"] = _alive(observation.processes, clock, history)
         components.append(component)
     elif observation.processes is not None:

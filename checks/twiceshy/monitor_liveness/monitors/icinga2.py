@@ -27,6 +27,7 @@ from typing import Any
 from twiceshy.kit import http
 from twiceshy.kit.http import Answer, HttpError
 from twiceshy.kit.plugin import WARNING, CheckError
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import Measure, safe
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -46,7 +47,7 @@ from twiceshy.monitor_liveness.components import (
 )
 from twiceshy.monitor_liveness.monitors import answers, processes
 from twiceshy.monitor_liveness.monitors.answers import NotThere
-from twiceshy.monitor_liveness.monitors.processes import Process, executing, stopped
+from twiceshy.monitor_liveness.monitors.processes import executing, stopped
 from twiceshy.monitor_liveness.monitors.targets import Target
 from twiceshy.monitor_liveness.settings import MonitorSettings
 
@@ -241,8 +242,8 @@ def is_icinga(process: Process) -> bool:
     """Whether a process is a daemon of Icinga 2, whichever of the three."""
     return (
         process.program == "icinga2"
-        and "daemon" in process.argv
-        and not ({"-C", "--validate", "console"} & set(process.argv))
+        and "daemon" in process.cmdline
+        and not ({"-C", "--validate", "console"} & set(process.cmdline))
     )
 
 
@@ -263,13 +264,13 @@ def found(table: Sequence[Process]) -> list[Target]:
             processes=tuple(p for p in processes.family_of(process.pid, table) if is_icinga(p)),
         )
         for process in ours
-        if process.parent not in pids
+        if process.ppid not in pids
     ]
 
 
 def _port(process: Process) -> int:
     """The API's port, if its feature file may be read; else the default."""
-    config = processes.option_of(process.argv, "-c", "--config") or "/etc/icinga2/icinga2.conf"
+    config = processes.option_of(process.cmdline, "-c", "--config") or "/etc/icinga2/icinga2.conf"
     for path in (Path(config), Path(config).parent / "features-enabled" / "api.conf"):
         try:
             port = re.search(
@@ -456,11 +457,11 @@ def roles(
         return None, None, None
     umbrella = family[0]
     workers = sorted(
-        (p for p in family if p.parent == umbrella.pid), key=lambda p: p.started, reverse=True
+        (p for p in family if p.ppid == umbrella.pid), key=lambda p: p.ticks, reverse=True
     )
     for worker in workers:
         for spawner in family:
-            if spawner.parent == worker.pid:
+            if spawner.ppid == worker.pid:
                 return umbrella, worker, spawner
     if workers:
         return None, umbrella, workers[0]
@@ -484,7 +485,7 @@ def judge(
     if app is not None and app.started:
         started = app.uptime or clock.age(app.started)
     elif worker is not None:
-        started = clock.age(worker.started)
+        started = processes.age_of(worker, clock)
     young = is_young(started, settings.startup_grace)
     components = _processes(observation)
     if observation.umbrella is None and worker is not None and not young:

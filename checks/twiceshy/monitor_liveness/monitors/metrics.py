@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from twiceshy.kit.processes import Process
 from twiceshy.monitor_liveness.components import Component, warning
 from twiceshy.monitor_liveness.monitors import processes
-from twiceshy.monitor_liveness.monitors.processes import Process
 
 Metrics = Mapping[str, list[tuple[Mapping[str, str], float]]]
 
@@ -83,12 +83,12 @@ def rfc3339(text: str) -> float:
 def local_url(process: Process, port: int) -> str:
     """Where a daemon of this family listens, from its command line."""
     listen = (
-        processes.option_of(process.argv, "--web.listen-address", "-web.listen-address")
+        processes.option_of(process.cmdline, "--web.listen-address", "-web.listen-address")
         or f":{port}"
     )
     host, _, its_port = listen.rpartition(":")
     host = "127.0.0.1" if host in ("", "0.0.0.0", "[::]", "*") else host
-    prefix = processes.option_of(process.argv, "--web.route-prefix").strip("/")
+    prefix = processes.option_of(process.cmdline, "--web.route-prefix").strip("/")
     return f"http://{host}:{its_port or port}" + (f"/{prefix}" if prefix else "")
 
 

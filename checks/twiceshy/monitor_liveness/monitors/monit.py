@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twiceshy.kit import http
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -26,7 +27,6 @@ from twiceshy.monitor_liveness.components import (
     warning,
 )
 from twiceshy.monitor_liveness.monitors import answers, processes
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import Target, instance
 from twiceshy.monitor_liveness.settings import MonitorSettings
 
@@ -136,13 +136,13 @@ def found(table: Sequence[Process]) -> list[Target]:
         instance(
             "monit",
             process,
-            config=processes.path_of(process, processes.option_of(process.argv, "-c"))
+            config=processes.path_of(process, processes.option_of(process.cmdline, "-c"))
             or CONFIGS[0],
         )
         for process in table
         # Without these it is the command line that talks to the daemon.
         if process.program == "monit"
-        and not {"status", "summary", "report", "reload", "quit", "-t"} & set(process.argv)
+        and not {"status", "summary", "report", "reload", "quit", "-t"} & set(process.cmdline)
     ]
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from twiceshy.kit import deadline, http, units
 from twiceshy.kit.http import HttpError
 from twiceshy.kit.plugin import CheckError
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import Measure, label
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -51,7 +52,7 @@ from twiceshy.monitor_liveness.monitors.nagios_files import (
     read_status,
     split_name,
 )
-from twiceshy.monitor_liveness.monitors.processes import Process, executing, stopped
+from twiceshy.monitor_liveness.monitors.processes import executing, stopped
 from twiceshy.monitor_liveness.monitors.targets import Target, config_of
 from twiceshy.monitor_liveness.settings import MonitorSettings
 
@@ -122,22 +123,22 @@ def is_main(process: Process) -> bool:
     """Whether a process is a Nagios or Naemon daemon, and neither its worker nor a test run."""
     return (
         process.program in ("nagios", "nagios4", "naemon")
-        and "--worker" not in process.argv
-        and any(not word.startswith("-") for word in process.argv[1:])
+        and "--worker" not in process.cmdline
+        and any(not word.startswith("-") for word in process.cmdline[1:])
         and not any(
-            word in ("-v", "--verify-config", "-s", "--test-scheduling") for word in process.argv
+            word in ("-v", "--verify-config", "-s", "--test-scheduling") for word in process.cmdline
         )
     )
 
 
 def is_worker(process: Process) -> bool:
     """Whether a process executes plugins for a Nagios or Naemon."""
-    return process.program in ("nagios", "nagios4", "naemon") and "--worker" in process.argv
+    return process.program in ("nagios", "nagios4", "naemon") and "--worker" in process.cmdline
 
 
 def config_argument(process: Process) -> str:
     """The main configuration file on a daemon's command line: its only plain argument."""
-    return next((word for word in process.argv[1:] if not word.startswith("-")), "")
+    return next((word for word in process.cmdline[1:] if not word.startswith("-")), "")
 
 
 def found(table: Sequence[Process]) -> list[Target]:
@@ -157,12 +158,12 @@ def found(table: Sequence[Process]) -> list[Target]:
             processes=tuple(processes.family_of(main.pid, table)),
         )
         for main in mains
-        if main.parent not in pids
+        if main.ppid not in pids
     ]
     orphans = [
         process
         for process in table
-        if is_worker(process) and process.parent not in {p.pid for p in table if is_main(p)}
+        if is_worker(process) and process.ppid not in {p.pid for p in table if is_main(p)}
     ]
     if orphans and not targets:
         config = next((path for path in CONFIGS if os.path.exists(path)), "")
@@ -215,7 +216,9 @@ def observe(
         filesystem=filesystem,
         main=target.main or _main(path, status, table),
         has_process_table=any(process.pid == 1 for process in table),
-        worker_processes=tuple(p for p in table if is_worker(p) and config.query_socket in p.argv),
+        worker_processes=tuple(
+            p for p in table if is_worker(p) and config.query_socket in p.cmdline
+        ),
         submitted=submitted,
         config_path=path,
     )
@@ -401,8 +404,8 @@ def _started(observation: Observation, clock: Clock) -> float | None:
     ages = []
     if status and status.program_start:
         ages.append(clock.age(status.program_start))
-    if main is not None and main.started:
-        ages.append(clock.age(main.started))
+    if main is not None:
+        ages.append(processes.age_of(main, clock))
     return min(ages, default=None)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from twiceshy.kit import http, units
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -25,7 +26,6 @@ from twiceshy.monitor_liveness.components import (
     warning,
 )
 from twiceshy.monitor_liveness.monitors import answers
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import Target, instance
 from twiceshy.monitor_liveness.settings import MonitorSettings
 

@@ -1,131 +1,70 @@
-"""The process table: what any user may read of any process, and what it proves of a monitor.
-
-One pass over /proc, without a library.
-"""
+"""The processes of this host as monitors: which may be one, and what they prove of it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from twiceshy.kit.plugin import State
+from twiceshy.kit.processes import (
+    PROC,
+    TICKS_PER_SECOND,
+    Process,
+    snapshot,
+    text_of,
+    working_directory,
+)
 from twiceshy.monitor_liveness.components import Clock, Component, ago, critical, ok
 
-# proc(5), /proc/PID/stat, counted from the field after the command name.
-STATE, PPID = 0, 1
-MINFLT_OF_CHILDREN, UTIME, STIME = 8, 11, 12
-CUTIME, CSTIME = 13, 14
-STARTTIME = 19
 
+def of_host(proc: Path = PROC) -> list[Process]:
+    """Every process of this pid namespace, by pid; those of containers below it are left out.
 
-@dataclass(frozen=True)
-class Process:
-    """One process: `reaped_faults` rises whenever a child of it has ended and been waited for.
-
-    That counter (cminflt) is how one sees without any rights that a worker executes plugins:
-    every plugin that ran to its end added hundreds of page faults to its parent's.
+    A Nagios in a container has its configuration in there, not here.
     """
-
-    pid: int
-    parent: int
-    name: str
-    argv: tuple[str, ...] = ()
-    state: str = "S"
-    started: float = 0.0
-    reaped_faults: int = 0
-
-    @property
-    def program(self) -> str:
-        """The base name of what was executed, as argv says it, else the command name."""
-        return os.path.basename(self.argv[0]) if self.argv and self.argv[0] else self.name
+    return [
+        titled(process)
+        for _, process in sorted(snapshot(proc).items())
+        if not is_contained(process.pid, proc)
+    ]
 
 
-def parse_stat(pid: int, stat: str, boot_time: float, ticks: int) -> Process:
-    """A Process from the text of /proc/PID/stat; ValueError when it is not one.
-
-    The command name may hold blanks and parentheses; it ends at the last ")".
-    """
-    name = stat[stat.index("(") + 1 : stat.rindex(")")]
-    fields = stat[stat.rindex(")") + 2 :].split()
-    return Process(
-        pid=pid,
-        parent=int(fields[PPID]),
-        name=name,
-        state=fields[STATE],
-        started=boot_time + int(fields[STARTTIME]) / ticks,
-        reaped_faults=int(fields[MINFLT_OF_CHILDREN]),
-    )
-
-
-def boot_time(proc: str = "/proc") -> float:
-    """The wall-clock time of the boot, from /proc/stat btime."""
-    with open(f"{proc}/stat") as stat:
-        for line in stat:
-            if line.startswith("btime "):
-                return float(line.split()[1])
-    return 0.0
-
-
-def process_of(pid: int, proc: str = "/proc", booted: float | None = None) -> Process | None:
-    """One process, or None when it is gone or hidden (hidepid)."""
-    try:
-        with open(f"{proc}/{pid}/stat", errors="replace") as stat_file:
-            stat = stat_file.read()
-        with open(f"{proc}/{pid}/cmdline", "rb") as cmdline:
-            raw = cmdline.read(65536)
-    except OSError:
-        return None
-    try:
-        process = parse_stat(
-            pid, stat, boot_time(proc) if booted is None else booted, os.sysconf("SC_CLK_TCK")
-        )
-    except (ValueError, IndexError):
-        return None
-    # Daemons that rewrite their title pad with blanks instead of NULs.
-    argv = tuple(part.decode("utf-8", "replace") for part in raw.rstrip(b"\0 ").split(b"\0"))
-    return Process(**{**process.__dict__, "argv": argv if argv != ("",) else ()})
-
-
-def all_of_host(proc: str = "/proc") -> list[Process]:
-    """Every process of this pid namespace; those of containers below it are left out.
-
-    A Nagios in a container has its configuration in there, not here. CheckError-free: what ends
-    while we read is not there any more.
-    """
-    booted = boot_time(proc)
-    processes = []
-    for entry in os.listdir(proc):
-        if entry.isdigit():
-            process = process_of(int(entry), proc, booted)
-            if process is not None and not is_contained(process.pid, proc):
-                processes.append(process)
-    return sorted(processes, key=lambda process: process.pid)
-
-
-def is_contained(pid: int, proc: str = "/proc") -> bool:
+def is_contained(pid: int, proc: Path = PROC) -> bool:
     """Whether a process has a pid of its own in a deeper namespace (proc(5) status, NSpid)."""
     try:
-        with open(f"{proc}/{pid}/status", errors="replace") as status:
-            for line in status:
-                if line.startswith("NSpid:"):
-                    return len(line.split()) > 2
+        _, _, pids = text_of(f"{proc}/{pid}/status").partition("\nNSpid:")
     except OSError:
-        pass
-    return False
+        return False
+    return len(pids.partition("\n")[0].split()) > 1
 
 
-def children_of(parent: int, processes: Sequence[Process]) -> list[Process]:
-    """The direct children of a process."""
-    return [process for process in processes if process.parent == parent]
+def titled(process: Process) -> Process:
+    """A process whose command line is fit to be read, compared and remembered.
+
+    Daemons that rewrite their title pad it with blanks instead of NULs; and what is no UTF-8
+    becomes U+FFFD, since a monitor's configuration is a subject of the history, which is UTF-8.
+    """
+    words = process.cmdline
+    if not words or (words[-1] and words[-1][-1] != " " and all(map(str.isascii, words))):
+        return process
+    raw = "\0".join(words).encode("utf-8", "surrogateescape").rstrip(b"\0 ")
+    readable = raw.decode("utf-8", "replace")
+    return replace(process, cmdline=tuple(readable.split("\0")) if readable else ())
+
+
+def age_of(process: Process, clock: Clock) -> float:
+    """Seconds awake since a process began."""
+    return clock.age(clock.booted + process.ticks / TICKS_PER_SECOND)
 
 
 def family_of(root: int, processes: Sequence[Process]) -> list[Process]:
     """A process and all its descendants, by pid."""
     by_parent: dict[int, list[Process]] = {}
     for process in processes:
-        by_parent.setdefault(process.parent, []).append(process)
+        by_parent.setdefault(process.ppid, []).append(process)
     family = [process for process in processes if process.pid == root]
     at = 0
     while at < len(family):
@@ -160,7 +99,7 @@ def path_of(process: Process, path: str) -> str:
     if not path or path.startswith("/"):
         return path
     try:
-        return os.path.join(os.readlink(f"/proc/{process.pid}/cwd"), path)
+        return os.path.join(os.readlink(working_directory(process.pid)), path)
     except OSError:
         return path
 

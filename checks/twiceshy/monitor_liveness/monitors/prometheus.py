@@ -15,6 +15,7 @@ from typing import Any
 
 from twiceshy.kit import http, units
 from twiceshy.kit.http import Answer
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -38,7 +39,6 @@ from twiceshy.monitor_liveness.monitors.metrics import (
     rfc3339,
     total,
 )
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import Target, instance
 from twiceshy.monitor_liveness.settings import MonitorSettings
 

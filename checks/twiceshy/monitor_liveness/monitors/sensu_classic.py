@@ -14,6 +14,7 @@ from typing import Any
 
 from twiceshy.kit import units
 from twiceshy.kit.http import HttpError
+from twiceshy.kit.processes import Process
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
     Clock,
@@ -25,7 +26,6 @@ from twiceshy.monitor_liveness.components import (
 )
 from twiceshy.monitor_liveness.monitors import answers, sockets
 from twiceshy.monitor_liveness.monitors.answers import Executed
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import Target, instance
 from twiceshy.monitor_liveness.settings import MonitorSettings
 
@@ -73,7 +73,7 @@ def found(table: Sequence[Process]) -> list[Target]:
     targets = []
     for process in table:
         # Ruby programs: argv[0] is the interpreter.
-        names = [word.rpartition("/")[2] for word in process.argv[:2]]
+        names = [word.rpartition("/")[2] for word in process.cmdline[:2]]
         for kind in ("sensu-client", "sensu-api"):
             if kind in names:
                 targets.append(instance(kind, process))

@@ -14,6 +14,7 @@ from typing import Any
 
 from twiceshy.kit import http, units
 from twiceshy.kit.http import Answer, HttpError
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
@@ -28,7 +29,6 @@ from twiceshy.monitor_liveness.components import (
 )
 from twiceshy.monitor_liveness.monitors import answers
 from twiceshy.monitor_liveness.monitors.answers import Executed
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import Target, instance
 from twiceshy.monitor_liveness.settings import MonitorSettings
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from twiceshy.kit.processes import Process
 from twiceshy.monitor_liveness.components import Component
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.settings import DaemonSettings
 
 # What an operator may give to --monitor, and the module that knows the monitor.
@@ -103,7 +103,7 @@ def module_of(kind: str) -> Any:
 def found(processes: Sequence[Process]) -> list[Target]:
     """Every monitor that runs on this host, in the order of KNOWN, by its processes."""
     targets: list[Target] = []
-    words = " ".join(word for each in processes for word in (each.name, *each.argv[:2]))
+    words = " ".join(word for each in processes for word in (each.comm, *each.cmdline[:2]))
     for module, marks in MARKS.items():
         if any(mark in words for mark in marks):
             targets += importlib.import_module(

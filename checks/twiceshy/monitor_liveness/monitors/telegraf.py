@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from twiceshy.kit import http
+from twiceshy.kit.processes import Process
 from twiceshy.kit.verdict import safe
 from twiceshy.monitor_liveness.components import NO_HISTORY, Clock, Health, critical, unknown
 from twiceshy.monitor_liveness.monitors import answers
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import Target, instance
 from twiceshy.monitor_liveness.settings import MonitorSettings
 

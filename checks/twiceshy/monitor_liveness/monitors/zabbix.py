@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twiceshy.kit import http
+from twiceshy.kit.processes import Process
 from twiceshy.monitor_liveness.components import (
     NO_HISTORY,
     Clock,
@@ -25,7 +26,6 @@ from twiceshy.monitor_liveness.components import (
     warning,
 )
 from twiceshy.monitor_liveness.monitors import answers, processes, sockets
-from twiceshy.monitor_liveness.monitors.processes import Process
 from twiceshy.monitor_liveness.monitors.targets import Target
 from twiceshy.monitor_liveness.settings import MonitorSettings
 
@@ -75,13 +75,13 @@ SERVERS = ("zabbix_server", "zabbix_proxy")
 
 def found(table: Sequence[Process]) -> list[Target]:
     """Every Zabbix agent, server and proxy of this host, by its process."""
-    pids = {p.pid for p in table if p.name.startswith("zabbix_")}
+    pids = {p.pid for p in table if p.comm.startswith("zabbix_")}
     targets = []
     for process in table:
         name = process.program.partition(":")[0].split()[0] if process.program else ""
-        if name not in AGENTS + SERVERS or process.parent in pids:
+        if name not in AGENTS + SERVERS or process.ppid in pids:
             continue
-        config = processes.option_of(process.argv, "-c", "--config")
+        config = processes.option_of(process.cmdline, "-c", "--config")
         is_agent = name in AGENTS
         targets.append(
             Target(

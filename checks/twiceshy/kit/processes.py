@@ -1,4 +1,4 @@
-"""Processes as /proc shows them: identity, age, parents. No rights needed.
+"""The process table: processes as /proc shows them to any user, without a library.
 
 The identity of a life is boot id + pid + start ticks (field 22 of /proc/PID/stat), never a wall
 clock creation time: psutil's create_time() moves with every clock step, for it is counted from
@@ -19,18 +19,24 @@ from twiceshy.kit.stamps import Stamp
 
 PROC = Path("/proc")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+KERNEL_THREAD = 0x00200000  # PF_KTHREAD of linux/sched.h, in field 9 of /proc/PID/stat
 
 
 @dataclass(frozen=True)
 class Process:
-    """One line of /proc/PID/stat, with the command line and the owner."""
+    """One line of /proc/PID/stat, with the command line and the owner.
+
+    `reaped_faults` (cminflt) rises whenever a child has ended and been waited for: every program
+    that ran to its end added hundreds of page faults to its parent's. So one sees without any
+    rights that a worker executes plugins, or that a supervisor has lost a daemon.
+    """
 
     pid: int
     ppid: int
     comm: str  # at most 15 bytes
     state: str  # R S D Z T ...
     ticks: int  # start, in clock ticks since boot
-    cminflt: int  # page faults of children that were reaped: grows when a child died
+    reaped_faults: int
     cmdline: tuple[str, ...]  # () for kernel threads and zombies
     uid: int  # effective
 
@@ -38,6 +44,11 @@ class Process:
     def is_alive(self) -> bool:
         """Not a zombie: daemontools shows an instant crasher as up while its pid is one."""
         return self.state not in ("Z", "X", "x")
+
+    @property
+    def program(self) -> str:
+        """The base name of what was executed, as its command line says it, else its comm."""
+        return self.cmdline[0].rpartition("/")[2] if self.cmdline and self.cmdline[0] else self.comm
 
 
 @dataclass(frozen=True)
@@ -79,8 +90,8 @@ class ProcessTable:
         return f"{self.now.boot}:{process.pid}:{process.ticks}"
 
 
-def parse_stat(text: str) -> tuple[int, int, str, str, int, int]:
-    """(pid, ppid, comm, state, ticks, cminflt) of /proc/PID/stat (proc(5)).
+def parse_stat(text: str) -> tuple[int, int, str, str, int, int, bool]:
+    """(pid, ppid, comm, state, ticks, cminflt, is a kernel thread) of /proc/PID/stat (proc(5)).
 
     The comm may hold spaces and parentheses, so fields are counted from the last one.
     ValueError if it is no such line.
@@ -90,7 +101,8 @@ def parse_stat(text: str) -> tuple[int, int, str, str, int, int]:
     fields = tail.split()
     if not separator or not parenthesis or len(fields) < 20:
         raise ValueError("not a line of /proc/PID/stat")
-    return int(pid), int(fields[1]), comm, fields[0], int(fields[19]), int(fields[8])
+    in_kernel = bool(int(fields[6]) & KERNEL_THREAD)
+    return int(pid), int(fields[1]), comm, fields[0], int(fields[19]), int(fields[8]), in_kernel
 
 
 def snapshot(proc: Path = PROC) -> dict[int, Process]:
@@ -109,13 +121,25 @@ def read(pid: int, proc: Path = PROC) -> Process | None:
     directory = f"{proc}/{pid}"
     try:
         uid = os.stat(directory).st_uid
-        found, ppid, comm, state, ticks, cminflt = parse_stat(text_of(f"{directory}/stat"))
-        # Kernel threads (children of kthreadd, 2) have no command line: half the files saved.
-        cmdline = "" if 2 in (pid, ppid) else text_of(f"{directory}/cmdline")
+        found, ppid, comm, state, ticks, faults, in_kernel = parse_stat(
+            text_of(f"{directory}/stat")
+        )
+        # Kernel threads have no command line: half the files saved.
+        cmdline = "" if in_kernel else text_of(f"{directory}/cmdline")
     except (OSError, ValueError):  # it ended, or hidepid hides it
         return None
     words = tuple(cmdline.rstrip("\0").split("\0")) if cmdline else ()
-    return Process(found, ppid, comm, state, ticks, cminflt, words, uid)
+    return Process(found, ppid, comm, state, ticks, faults, words, uid)
+
+
+def working_directory(pid: int, proc: Path = PROC) -> str:
+    """A path that leads into the working directory of a process, whatever that is called.
+
+    A process may live in another mount namespace: what a supervisor in a container calls
+    /etc/service/web is another directory here, or none. The kernel leads into a process' own view
+    of its files by /proc/PID/cwd (proc(5)): root, and the process' owner.
+    """
+    return f"{proc}/{pid}/cwd"
 
 
 def signal_name(number: int) -> str:
