@@ -31,5 +31,5 @@ def test_no_pattern_matches_nothing() -> None:
 
 
 def test_what_is_no_regular_expression_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"'re:\(' is not a regular expression: "):
+    with pytest.raises(ValueError, match=r"'re:\(' is not a valid regular expression: "):
         pattern("re:(")
