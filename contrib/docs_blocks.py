@@ -5,7 +5,7 @@
     <!-- file: PATH --> ... <!-- end -->          a file below docs/, verbatim
     | [check_NAME](...) | QUESTION | ...          the question is the first line of its manual
     docs/architecture.svg                         the tree and who imports whom
-    .github/ISSUE_TEMPLATE/wrong-verdict.yml      the names of the checks, in the list to choose from
+    .github/ISSUE_TEMPLATE/wrong-verdict.yml      the names of the checks to choose from
 
 `contrib/generate` writes them; tests/test_docs.py fails when what is there is not what this makes.
 """
