@@ -219,6 +219,7 @@ def test_a_check_that_is_begun_lacks_only_what_is_to_be_filled_in(begun: Path) -
         assert line.strip().endswith(mark.strip())
         assert mark.startswith(f" {completeness.MARK}")
     assert completeness.stale(begun) == []
+    assert completeness.missing(begun, "flapping") == []
 
 
 def test_a_check_that_is_begun_keeps_the_rules_of_the_house(begun: Path) -> None:
