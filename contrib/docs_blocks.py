@@ -5,6 +5,7 @@
     <!-- file: PATH --> ... <!-- end -->          a file below docs/, verbatim
     | [check_NAME](...) | QUESTION | ...          the question is the first line of its manual
     docs/architecture.svg                         the tree and who imports whom
+    .github/ISSUE_TEMPLATE/wrong-verdict.yml      the names of the checks to choose from
 
 `contrib/generate` writes them; tests/test_docs.py fails when what is there is not what this makes.
 """
@@ -30,6 +31,8 @@ from twiceshy.kit.options import EVERY_CHECK_HAS  # noqa: E402
 PART = re.compile(r"<!-- (check_\w+): (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 FILE = re.compile(r"<!-- file: (\S+) -->\n.*?<!-- end -->", re.DOTALL)
 ROW = re.compile(r"^\| \[(check_\w+)\]\(([^)]+)\) \| [^|\n]+ \|", re.MULTILINE)
+CHOICE = re.compile(r"^( +- )check_\w+\n(?:\1check_\w+\n)*", re.MULTILINE)
+TEMPLATE = Path(".github/ISSUE_TEMPLATE/wrong-verdict.yml")
 MARKUP = re.compile(r"[|*<]")
 LANGUAGES = {".py": "python", ".toml": "toml"}
 
@@ -43,7 +46,15 @@ def everything() -> dict[str, str]:
     """Text by path below the project's directory."""
     made = {str(page.relative_to(ROOT)): up_to_date(page.read_text("utf-8")) for page in pages()}
     made["docs/architecture.svg"] = docs_picture.drawn(ROOT / "checks")
+    if (ROOT / TEMPLATE).exists():  # a source distribution has none
+        made[str(TEMPLATE)] = with_choice((ROOT / TEMPLATE).read_text("utf-8"))
     return made
+
+
+def with_choice(template: str) -> str:
+    """An issue template whose list of checks has every check."""
+    names = sorted(path.stem for path in (ROOT / "checks").glob("check_*.py"))
+    return CHOICE.sub(lambda listed: "".join(f"{listed[1]}{name}\n" for name in names), template)
 
 
 def up_to_date(page: str) -> str:

@@ -1,4 +1,4 @@
-"""For mkdocs: a link to ../contrib/ works in a checkout; on the site it leads to the repository."""
+"""For mkdocs: a link out of docs/ works in a checkout; on the site it leads to the repository."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from typing import Any
 
 
 def on_page_markdown(markdown: str, *, config: Any, **_: Any) -> str:
-    """A page with `](../contrib/...)` as an address of the repository."""
-    return markdown.replace("](../contrib/", f"]({config['repo_url']}/blob/main/contrib/")
+    """A page with `](../...)` as an address of the repository."""
+    return markdown.replace("](../", f"]({config['repo_url']}/blob/main/")

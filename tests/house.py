@@ -17,7 +17,7 @@ from pathlib import Path
 
 HEAVY = {"psutil", "requests", "urllib3", "docker", "yaml", "matplotlib", "numpy"}
 PARTS = ("settings", "observation", "judgement", "report")
-# What a check must have besides; `applies`, `drill` and `picture` are optional.
+# What a check must have besides; tests/completeness.py demands more of those of this repository.
 FUNCTIONS = ("options", "plan", "main")
 
 # The judging parts see no clock, disk, network or process table.

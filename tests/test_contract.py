@@ -17,36 +17,42 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CHECKS, run_script
+import completeness
+from conftest import CHECKS, ROOT, run_script
 from contract import STATES, Case, measures, section, understood
 
 SCRIPTS = pytest.mark.parametrize("script", CHECKS, ids=lambda path: path.stem)
 
 
 def with_option(option: str) -> list[Path]:
-    """The scripts that take an option."""
-    return [
-        script
-        for script in CHECKS
-        for made in [importlib.import_module(f"twiceshy.{script.stem[6:]}.program").options()]
-        if any(option in action.option_strings for action in made._actions)
-    ]
+    """The scripts that take an option, and those that cannot say so: their tests fail, no others.
+
+    Looked for before any test runs, so that a script which cannot be imported must not raise here.
+    """
+    found = []
+    for script in CHECKS:
+        try:
+            made = importlib.import_module(f"twiceshy.{script.stem[6:]}.program").options()
+            has_it = any(option in action.option_strings for action in made._actions)
+        except Exception:  # noqa: BLE001
+            has_it = True
+        if has_it:
+            found.append(script)
+    return found
 
 
 # Those that wait for somebody; the others say NEVER_WAITS and why in their test file.
 WAITING = pytest.mark.parametrize(
     "script",
-    [
-        file
-        for file in CHECKS
-        if hasattr(importlib.import_module(f"test_{file.stem}"), "hanging_case")
-    ],
+    [file for file in CHECKS if completeness.never_waits(ROOT, file.stem[6:]) is None],
     ids=lambda path: path.stem,
 )
 
 
 def case(script: Path, which: str, tmp_path: Path) -> Case:
-    """The case of a script, from its test file."""
+    """The case of a script, from its test file; without one, the test fails and says so."""
+    for sentence in completeness.lacks_case(ROOT, script.stem[6:], which):
+        pytest.fail(sentence, pytrace=False)
     made: Case = getattr(importlib.import_module(f"test_{script.stem}"), which)(tmp_path)
     return made
 

@@ -40,6 +40,45 @@ def test_what_is_generated_is_up_to_date(generated: dict[str, str]) -> None:
     assert stale == [], "run contrib/generate"
 
 
+def generate(*args: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, CONTRIB / "generate", *args]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def test_generate_names_what_it_has_changed_only(tmp_path: Path) -> None:
+    first = generate(str(tmp_path)).stdout.splitlines()
+    assert str(tmp_path / "cron/twiceshy") in first
+    (tmp_path / "cron/twiceshy").write_text("old")
+    total = len(first) - 1
+    for args, word, status in (["--check"], "out of date", 1), ([], "changed", 0):
+        ran = generate(*args, str(tmp_path))
+        assert ran.returncode == status
+        assert ran.stdout == f"{tmp_path / 'cron/twiceshy'}\n1 of {total} files {word}\n"
+    assert generate("--check", str(tmp_path)).stdout == f"0 of {total} files out of date\n"
+
+
+def test_generate_refuses_what_it_does_not_know() -> None:
+    assert generate("--nonsense").returncode == 2
+    assert "usage: contrib/generate" in generate("--help").stdout
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_generate_finds_a_python_that_has_the_library(tmp_path: Path, is_there: bool) -> None:
+    copy, python = tmp_path / "contrib/generate", tmp_path / ".venvs/tests/bin/python"
+    copy.parent.mkdir()
+    shutil.copy(CONTRIB / "generate", copy)
+    if is_there:
+        python.parent.mkdir(parents=True)
+        python.write_text('#!/bin/sh\necho "went on with $2"\n')
+        python.chmod(0o755)
+    argv = [sys.executable, "-S", copy, "--check"]  # -S: without installed libraries
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if is_there:
+        assert ran.stdout == "went on with --check\n"
+    else:
+        assert (ran.returncode, "tests/run fast" in ran.stderr) == (1, True)
+
+
 @pytest.mark.parametrize("consumer", CONSUMERS)
 @pytest.mark.parametrize("check", [check.stem for check in CHECKS])
 def test_every_consumer_has_a_definition_of_every_check(
@@ -103,7 +142,8 @@ def test_prometheus_takes_the_rules(generated: dict[str, str], tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "script", [CONTRIB / "generate", *sorted((CONTRIB / "packaging").glob("*[!.]*"))]
+    "script",
+    [CONTRIB / "generate", CONTRIB / "new-check", *sorted((CONTRIB / "packaging").glob("*[!.]*"))],
 )
 def test_scripts_can_be_run(script: Path) -> None:
     if script.is_file() and script.read_bytes().startswith(b"#!"):

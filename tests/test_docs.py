@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import completeness
 from conftest import CHECKS, ROOT
 
 sys.path.insert(0, str(ROOT / "contrib"))
@@ -36,7 +37,16 @@ FENCE = re.compile(r"^```.*?^```|^(?: {4}.*\n)+|`[^`\n]*`", re.DOTALL | re.MULTI
 @cache
 def links(page: Path) -> tuple[str, ...]:
     """The targets of a page's links; what stands in code is none."""
-    return tuple(LINK.findall(FENCE.sub("", page.read_text("utf-8"))))
+    return targets(page.read_text("utf-8"))
+
+
+def targets(text: str) -> tuple[str, ...]:
+    """The links of a text, save those from an outage to what was published of it."""
+    links = list(LINK.findall(FENCE.sub("", text)))
+    for published in LINK.findall(FENCE.sub("", completeness.below(text, "The outage"))):
+        if published.startswith("https://"):
+            links.remove(published)
+    return tuple(links)
 
 
 @cache
@@ -84,6 +94,14 @@ def test_a_broken_link_is_found() -> None:
     ]
     assert broken(page, "contract.md#unknown-of-the-check-itself") == ""
     assert broken(ROOT / "README.md", "docs/index.md") != ""
+
+
+def test_an_outage_links_to_what_was_published_of_it() -> None:
+    outage = "## The outage\n\n[a](https://example.org/a) [b](http://example.org/b) [c](c.md)\n"
+    assert targets(outage) == ("http://example.org/b", "c.md")
+    assert targets(f"{outage}## Options\n\n[d](https://example.org/d)\n")[-1] == (
+        "https://example.org/d"
+    )
 
 
 @EACH_PAGE
@@ -140,7 +158,15 @@ def test_the_tables_of_checks_have_a_row_for_every_check() -> None:
 def test_the_manual_page_of_every_check_is_generated_where_it_can_be(check: str) -> None:
     page = (DOCS / f"{check}.md").read_text("utf-8")
     parts = [part for name, part in docs_blocks.PART.findall(page) if name == check]
-    assert parts == ["Reads", "Remembers", "Options", "Examples", "Says", "Measures"]
+    assert parts == list(completeness.MARKERS)
+
+
+def test_the_templates_offer_every_check() -> None:
+    made = docs_blocks.everything()
+    template = str(docs_blocks.TEMPLATE)
+    if (ROOT / template).exists():
+        assert (ROOT / template).read_text("utf-8") == made[template], "run contrib/generate"
+        assert re.findall(r"^ +- (check_\w+)$", made[template], re.MULTILINE) == NAMES
 
 
 def test_the_readme_is_short() -> None:

@@ -1,8 +1,16 @@
-"""Every check is complete; a seventh, added to a copy of this tree, hears what it lacks."""
+"""Every check is complete; a seventh, added to a copy of this tree, hears what it lacks.
+
+One that contrib/new-check has begun runs, keeps every rule, and lacks only what is marked.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,8 +18,11 @@ import pytest
 import completeness
 import house
 from conftest import CHECKS, ROOT
+from contract import understood
 
 NAMES = [check.stem[len("check_") :] for check in CHECKS]
+SKELETON = ROOT / "contrib/skeleton"
+BEGUN = "lamp_post"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -19,20 +30,16 @@ def test_nothing_is_missing(name: str) -> None:
     assert completeness.missing(ROOT, name) == []
 
 
+def copied(target: Path) -> Path:
+    """This tree once more, without what was made in it."""
+    made = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis")
+    shutil.copytree(ROOT, target, symlinks=True, ignore=made)
+    return target
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The part of this repository that knows of its checks."""
-    for place in ("checks", "docs", "contrib/ansible", "contrib/sudoers"):
-        shutil.copytree(
-            ROOT / place, tmp_path / place, symlinks=True, ignore=shutil.ignore_patterns("*.pyc")
-        )
-    for place in ("setup.cfg", "README.md", "CHANGELOG.md", "mkdocs.yml"):
-        shutil.copy(ROOT / place, tmp_path / place)
-    for file in (*ROOT.glob("tests/test_check_*.py"), *ROOT.glob("tests/live/test_*.py")):
-        target = tmp_path / file.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, target)
-    return tmp_path
+    return copied(tmp_path / "copy")
 
 
 def test_a_check_that_is_a_name_only_is_told_everything(copy: Path) -> None:
@@ -49,6 +56,7 @@ def test_a_check_that_is_a_name_only_is_told_everything(copy: Path) -> None:
         "tells the outage",
         "applies()",
         "EVERY",
+        "drill() returns a kit.drill.Drill",
         "check_lamp = twiceshy.lamp.program:main",
         "docs/check_lamp.md",
         "README.md: a row",
@@ -59,6 +67,7 @@ def test_a_check_that_is_a_name_only_is_told_everything(copy: Path) -> None:
         "contrib/sudoers/twiceshy-lamp",
         "tests/test_check_lamp.py",
         "tests/live/test_lamp.py",
+        'CASES["lamp"]["UNKNOWN"]',
     ):
         assert what in said, what
 
@@ -66,9 +75,9 @@ def test_a_check_that_is_a_name_only_is_told_everything(copy: Path) -> None:
 def test_an_empty_page_is_not_a_page(copy: Path) -> None:
     (copy / "docs/check_flapping.md").write_text("# check_flapping\n\n## Runbook\n\n## Options\n")
     said = completeness.missing(copy, "flapping")
-    assert [line.partition(":")[0] for line in said] == ["docs/check_flapping.md"] * len(
-        completeness.PAGE_PARTS
-    )
+    parts = len(completeness.PAGE_PARTS) + len(completeness.MARKERS)
+    # One more: whether it needs root.
+    assert [line.partition(":")[0] for line in said] == ["docs/check_flapping.md"] * (parts + 1)
 
 
 def test_an_empty_manual_is_not_a_manual(copy: Path) -> None:
@@ -77,3 +86,218 @@ def test_an_empty_manual_is_not_a_manual(copy: Path) -> None:
     file.write_text(file.read_text().replace(manual, "Is it?\n\nSays:\nReads:\n"))
     house.modules.cache_clear()
     assert len(completeness.missing(copy, "flapping")) == len(completeness.MANUAL_PARTS) + 1
+
+
+@pytest.mark.parametrize(
+    ("place", "old", "new", "sentence"),
+    [
+        (
+            "docs/check_flapping.md",
+            "<!-- check_flapping: Examples -->",
+            "",
+            "`## Options` lacks the lines `<!-- check_flapping: Examples -->` and `<!-- end -->`: "
+            "between them contrib/generate writes that part of the manual",
+        ),
+        (
+            "docs/check_flapping.md",
+            "| Needs root? |",
+            "| Rights |",
+            "the fact box has no row `| needs root? | no ...|`, or what it needs it for; the box "
+            "is a table between the title and `## The outage`",
+        ),
+        (
+            "docs/check_flapping.md",
+            "## What it cannot see\n",
+            "## Blind spots\n",
+            "`## What it cannot see`: honestly",
+        ),
+        (
+            "checks/check_flapping.py",
+            "\n  UNKNOWN ",
+            "\n          ",
+            "`Says:` has no line that begins with UNKNOWN: when is it?",
+        ),
+        (
+            "tests/live/test_consumers.py",
+            '        "WARNING": "--include flaps -c 100000",\n',
+            "",
+            'CASES["flapping"]["WARNING"]: options that lead to it',
+        ),
+    ],
+    ids=["marker", "needs root", "heading", "state", "consumers"],
+)
+def test_what_is_missing_is_named_with_its_place(
+    copy: Path, place: str, old: str, new: str, sentence: str
+) -> None:
+    text = (copy / place).read_text()
+    assert old in text
+    (copy / place).write_text(text.replace(old, new, 1))
+    house.modules.cache_clear()
+    told = place[len("checks/") :] if place.startswith("checks/") else place
+    assert completeness.missing(copy, "flapping") == [f"{told}: {sentence}"]
+
+
+def test_generated_parts_in_another_order_are_named(copy: Path) -> None:
+    page = copy / "docs/check_flapping.md"
+    text = page.read_text()
+    blocks = [
+        re.search(rf"<!-- check_flapping: {part} -->\n.*?<!-- end -->", text, re.DOTALL)
+        for part in ("Options", "Examples")
+    ]
+    options, examples = (block[0] for block in blocks if block)
+    page.write_text(text.replace(examples, "").replace(options, f"{examples}\n\n{options}"))
+    assert completeness.missing(copy, "flapping") == [
+        "docs/check_flapping.md: the generated parts come in the order "
+        "Reads, Remembers, Options, Examples, Says, Measures"
+    ]
+
+
+def test_what_is_out_of_date_is_named_last(copy: Path) -> None:
+    file = copy / "checks/check_flapping.py"
+    file.write_text(file.read_text().replace("always looks up?", "looks up?", 1))
+    (sentence,) = completeness.stale(copy)
+    assert sentence.startswith("run contrib/generate: ")
+    assert "README.md" in sentence
+    assert "contrib/cron/twiceshy" in sentence
+
+
+def test_the_documentation_demands_the_headings_that_are_demanded() -> None:
+    page = (ROOT / "docs/writing-a-check.md").read_text()
+    demanded = [f"`## {title}`" for title in completeness.PAGE_PARTS]
+    assert [heading for heading in demanded if heading not in page] == []
+    for marker in completeness.MARKERS:
+        assert f"`{marker}`" in page
+
+
+# contrib/new-check
+
+
+def new_check(root: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, root / "contrib/new-check", *args],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def in_tree(root: Path, *argv: str | Path) -> subprocess.CompletedProcess[str]:
+    """A command in a copy, with that copy's modules and not those of this tree."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("CI", "PYTHONPATH")}
+    return subprocess.run(
+        argv, cwd=root, capture_output=True, text=True, check=False,
+        env={**kept, "PYTHONPATH": str(root / "checks"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )  # fmt: skip
+
+
+def pytest_in(root: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return in_tree(root, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *args)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this tree, and in it a check that contrib/new-check has begun."""
+    root = copied(tmp_path_factory.mktemp("begun") / "copy")
+    ran = new_check(root, BEGUN)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.endswith(f"next: tests/completeness.py {BEGUN}\n")
+    return root
+
+
+def test_a_check_that_is_begun_lacks_only_what_is_to_be_filled_in(begun: Path) -> None:
+    marked = Counter(
+        str(file.relative_to(SKELETON)).replace("NAME", BEGUN)
+        for file in SKELETON.rglob("*.[pm][yd]")
+        for line in file.read_text().splitlines()
+        if completeness.MARK in line
+    )
+    marked.update(completeness.SHARED)
+    house.modules.cache_clear()
+    said = completeness.missing(begun, BEGUN)
+    assert Counter(sentence.partition(":")[0] for sentence in said) == marked
+    for sentence in said:
+        place, number, mark = sentence.split(":", 2)
+        line = (begun / place).read_text().splitlines()[int(number) - 1]
+        assert line.strip().endswith(mark.strip())
+        assert mark.startswith(f" {completeness.MARK}")
+    assert completeness.stale(begun) == []
+    assert completeness.missing(begun, "flapping") == []
+
+
+def test_a_check_that_is_begun_keeps_the_rules_of_the_house(begun: Path) -> None:
+    house.modules.cache_clear()
+    assert [complaint for rule in house.RULES for complaint in rule(begun / "checks")] == []
+
+
+def test_the_tests_of_a_check_that_is_begun_pass(begun: Path) -> None:
+    ran = pytest_in(begun, f"tests/test_check_{BEGUN}.py", "tests/test_contract.py", "-k", BEGUN)
+    assert ran.returncode == 0, ran.stdout
+    assert re.search(r"^\d{2} passed", ran.stdout.splitlines()[-1]), ran.stdout
+
+
+def test_the_pages_and_tables_of_a_check_that_is_begun_are_good(begun: Path) -> None:
+    ran = pytest_in(
+        begun, "tests/test_docs.py", "-k", f"{BEGUN} or README or index or table or nav"
+    )
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_a_check_that_is_begun_runs_its_drill(begun: Path) -> None:
+    ran = in_tree(begun, sys.executable, "-m", "twiceshy", "drill", BEGUN)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "green again" in ran.stdout
+
+
+def test_a_check_that_is_begun_runs(begun: Path, tmp_path: Path) -> None:
+    ran = in_tree(
+        begun, sys.executable, f"checks/check_{BEGUN}.py",
+        f"--file={tmp_path / 'nologin'}", f"--state-dir={tmp_path / 'state'}",
+    )  # fmt: skip
+    told = understood(ran.stdout)
+    assert (told.name, told.state, told.text) == ("LAMP_POST", "OK", "logins are allowed")
+
+
+@pytest.mark.parametrize("name", ["abc", BEGUN, "long_name_of_two_dozen_z"])
+def test_what_is_begun_needs_no_formatting_whatever_its_name(name: str, copy: Path) -> None:
+    assert new_check(copy, name).returncode == 0
+    ruff = Path(sys.executable).with_name("ruff")
+    if ruff.exists():  # not beside the oldest and the newest Python
+        for command in ("check",), ("format", "--check"):
+            ran = in_tree(copy, ruff, *command, "--no-cache", ".")
+            assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("flapping", "checks/twiceshy/flapping is there already"),
+        ("kit", "checks/twiceshy/kit is there already"),
+        ("consumers", "tests/live/test_consumers.py is there already"),
+        ("check_lamp", "leave out check_: contrib/new-check lamp"),
+        ("Lamp", "lower case"),
+        ("lamp-post", "lower case"),
+        ("lamp__post", "lower case"),
+        ("../lamp", "lower case"),
+        ("while", "not a name"),
+        ("ab", "3 to 24"),
+        ("l" * 25, "3 to 24"),
+        ("--nonsense", "required: NAME"),
+    ],
+)
+def test_a_name_that_is_bad_or_taken_changes_nothing(name: str, why: str) -> None:
+    before = sorted(ROOT.glob("checks/**/*"))
+    ran = new_check(ROOT, name)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert why in ran.stderr
+    assert sorted(ROOT.glob("checks/**/*")) == before
+
+
+def test_new_check_explains_itself() -> None:
+    ran = new_check(ROOT, "--help")
+    assert (ran.returncode, "FILL ME IN" in ran.stdout) == (0, True)
+
+
+def test_without_its_test_file_a_check_fails_the_contract_and_no_other_does(copy: Path) -> None:
+    assert new_check(copy, BEGUN).returncode == 0
+    (copy / f"tests/test_check_{BEGUN}.py").unlink()
+    ran = pytest_in(copy, "tests/test_contract.py", "-k", "bare or heavy")
+    assert f"write tests/test_check_{BEGUN}.py with contract_case(tmp_path)" in ran.stdout
+    assert f"2 failed, {2 * len(NAMES)} passed" in ran.stdout, ran.stdout
