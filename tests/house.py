@@ -10,7 +10,6 @@ import ast
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,12 +84,14 @@ def rooms_of_checks(checks: Path) -> list[str]:
     return sorted(file.stem[len("check_") :] for file in checks.glob("check_*.py"))
 
 
-def imported(module: Module, types_too: bool = True) -> Iterator[str]:
+@cache
+def imported(module: Module, types_too: bool = True) -> tuple[str, ...]:
     """The dotted names that a module imports anywhere, also inside functions.
 
     `from a import b` gives both a and a.b. Without `types_too`, what only a type checker imports
     is left out.
     """
+    found: list[str] = []
     skipped: set[ast.AST] = set()
     for node in ast.walk(module.tree):
         if not types_too and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -100,7 +101,7 @@ def imported(module: Module, types_too: bool = True) -> Iterator[str]:
             continue
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.name
+                found.append(alias.name)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
@@ -108,9 +109,10 @@ def imported(module: Module, types_too: bool = True) -> Iterator[str]:
                 is_package = module.file.name == "__init__.py"
                 package = package[: len(package) - node.level + is_package]
                 base = ".".join([*package, *([base] if base else [])])
-            yield base
+            found.append(base)
             for alias in node.names:
-                yield f"{base}.{alias.name}"
+                found.append(f"{base}.{alias.name}")
+    return tuple(found)
 
 
 def of_ours(module: Module, known: set[str], types_too: bool = True) -> set[str]:

@@ -9,9 +9,11 @@ import ast
 import importlib
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -61,6 +63,28 @@ def ran(script: Path, made: Case, *more: str, **env: str) -> subprocess.Complete
     return run_script(script, *made.args, *more, env={**os.environ, **made.env, **env})
 
 
+def forked(script: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """A run that ends in its options, in a forked child: Python and the libraries are there."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        pid = os.fork()
+        if pid == 0:
+            status = 70
+            try:
+                os.dup2(out.fileno(), 1)
+                os.dup2(err.fileno(), 2)
+                sys.stdout, sys.argv = os.fdopen(1, "w"), [str(script), *args]
+                sys.path.insert(0, str(script.parent))
+                runpy.run_path(str(script), run_name="__main__")
+            except SystemExit as left:
+                status = left.code if isinstance(left.code, int) else 1
+            finally:
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess([str(script), *args], status, out.read(), err.read())
+
+
 def doc(script: Path) -> str:
     return ast.get_docstring(ast.parse(script.read_text())) or ""
 
@@ -76,7 +100,7 @@ def name(script: Path) -> str:
     ids=" ".join,
 )
 def test_wrong_usage_is_unknown_and_one_line_on_stdout(script: Path, args: list[str]) -> None:
-    done = run_script(script, *args)
+    done = forked(script, *args)
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (3, "", 1)
     told = understood(done.stdout)
     assert (told.name, told.state) == (name(script), "UNKNOWN")
@@ -86,7 +110,7 @@ def test_wrong_usage_is_unknown_and_one_line_on_stdout(script: Path, args: list[
 @pytest.mark.parametrize("script", with_option("--warning"), ids=lambda path: path.stem)
 @pytest.mark.parametrize("bound", ["x", "", "9:1", "1e3", "nan"])
 def test_a_bad_range_is_unknown_and_named(script: Path, bound: str) -> None:
-    done = run_script(script, "-w", bound)
+    done = forked(script, "-w", bound)
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (3, "", 1)
     assert "argument -w/--warning: " in understood(done.stdout).text
 
@@ -94,14 +118,14 @@ def test_a_bad_range_is_unknown_and_named(script: Path, bound: str) -> None:
 @SCRIPTS
 @pytest.mark.parametrize("option", ["--help", "-h", "--version", "-V"])
 def test_help_and_version_must_not_look_green(script: Path, option: str) -> None:
-    done = run_script(script, option)
+    done = forked(script, option)
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout.strip()
 
 
 @SCRIPTS
 def test_help_is_the_manual(script: Path) -> None:
-    text = run_script(script, "--help").stdout
+    text = forked(script, "--help").stdout
     manual = doc(script)
     assert manual.splitlines()[0].endswith("?")
     for title in ("Learned from", "Reads", "Remembers", "Says", "Measures"):

@@ -10,8 +10,8 @@ import ast
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,13 +60,19 @@ def is_standard(name: str) -> bool:
     return bool(files) or (library / name).is_dir()
 
 
+@cache
+def parsed(file: Path, changed: int) -> ast.Module:
+    """The tree of a file, read once as long as it has not `changed` (mtime in nanoseconds)."""
+    return ast.parse(file.read_text())
+
+
 def modules(checks: Path) -> dict[str, ast.Module]:
     """Every module below checks/twiceshy by its dotted name."""
     found = {}
     for file in sorted((checks / "twiceshy").rglob("*.py")):
         parts = file.relative_to(checks).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        found[name] = ast.parse(file.read_text())
+        found[name] = parsed(file, file.stat().st_mtime_ns)
     return found
 
 
@@ -94,24 +100,37 @@ def _constants(tree: ast.Module, node: ast.expr) -> list[str]:
     ]
 
 
-def imported(name: str, tree: ast.Module, is_package: bool) -> Iterator[str]:
+@cache
+def imported(name: str, tree: ast.Module, is_package: bool) -> tuple[str, ...]:
     """Every module that is imported anywhere in one, absolute, also by its name as a string."""
     here = name.split(".") if is_package else name.split(".")[:-1]
+    found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = here[: len(here) - node.level + 1] if node.level else []
             source = ".".join([*base, *([node.module] if node.module else [])])
-            yield source
-            yield from (f"{source}.{alias.name}" for alias in node.names)
+            found += (source, *(f"{source}.{alias.name}" for alias in node.names))
         elif isinstance(node, ast.Call) and node.args:
             called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
             called = node.func.id if isinstance(node.func, ast.Name) else called
             if called in ("import_module", "require"):
-                yield from _constants(tree, node.args[0])
+                found += _constants(tree, node.args[0])
+    return tuple(found)
 
 
+@cache
+def dotted(tree: ast.Module) -> tuple[str, ...]:
+    """Strings that may be modules by their names, as in the table of commands."""
+    return tuple(
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value
+    )
+
+
+@cache
 def _goes_by_name(tree: ast.Module) -> bool:
     """Whether a module imports others by a name that is made at run time."""
     return any(
@@ -135,12 +154,7 @@ def reachable(checks: Path, starts: set[str]) -> set[str]:
         found.add(name)
         tree = trees[name]
         waiting += imported(name, tree, name in inside)
-        # Modules by their names in a table, such as the commands'.
-        waiting += [
-            node.value
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value
-        ]
+        waiting += dotted(tree)
         waiting.append(name.rpartition(".")[0])
         if _goes_by_name(tree):
             folder = name if name in inside else name.rpartition(".")[0]

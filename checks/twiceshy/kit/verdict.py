@@ -127,8 +127,9 @@ def safe(text: str, limit: int = 200) -> str:
 def label(subject: str, measure: str = "") -> str:
     """A perfdata label for a measure of a subject, of `[A-Za-z0-9_.-]` only, at most 80 long.
 
-    Stable between runs, and two subjects never share one: where cleaning could make two names
-    alike, a hash of the original follows. A path keeps its words: /var/log is var_log.
+    Stable between runs, and two paths never share one, nor do two names: where cleaning could make
+    two alike, a hash of the original follows. A path keeps its words: /var/log is var_log, which a
+    name in the same check would have to be called, too, to share its label.
     """
     if subject == "/":
         clean = "root"

@@ -12,6 +12,8 @@ import pytest
 import conftest
 from conftest import ROOT
 
+pytestmark = pytest.mark.live
+
 SKIPPING = """
 import pytest
 
