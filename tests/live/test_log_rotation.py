@@ -418,7 +418,7 @@ def test_an_operator_knows_what_to_do(brief: Lab, name: str) -> None:
     lines = re.sub(r"\bpython[\d.]+", "python", words).splitlines()
     assert lines[0] == f"LOG_ROTATION {night.first}"
     assert lines[-1] == f"Next: {night.next}"
-    assert any(re.match(r"\[[a-z-]+\] .*; remedy:  ", line) for line in lines)
+    assert any(re.match(r"\[[a-z-]+\] .*; remedy: ", line) for line in lines)
 
 
 def test_without_its_compress_program_delaycompress_ends_the_rotation(lab: Lab) -> None:

@@ -33,7 +33,7 @@ def report(
             fault.text,
             (
                 *fault.more,
-                f"[{fault.code}] {CODES[fault.code][0]}; remedy:  {CODES[fault.code][1]}",
+                f"[{fault.code}] {CODES[fault.code][0]}; remedy: {CODES[fault.code][1]}",
             ),
             fault.next,
             fault.code,
