@@ -363,7 +363,7 @@ NIGHTS = {
     ),
     "a size, and nobody who runs it": Night(
         ("LOG/app/app.log", "size 100"), 0,
-        "CRITICAL - logrotate will not run: neither a timer nor a cron job starts logrotate, the "
+        "CRITICAL - logrotate will not run: neither a timer nor a cron job starts logrotate; the "
         "last run was 10d ago",
         "ls -l /etc/cron.*/*logrotate*; pgrep -a cron",
         no_schedule,
