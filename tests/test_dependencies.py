@@ -38,7 +38,7 @@ LATER = {"tomllib"}
 class Use:
     """An import of a library, and the module that has it."""
 
-    library: str
+    name: str
     module: str
 
 
@@ -178,13 +178,13 @@ def complaints(checks: Path, starts: set[str], declared: dict[str, set[str]]) ->
     """What is declared but not imported, and the other way round; `declared` goes by extra."""
     found = uses(checks, starts)
     lines = []
-    for use in sorted(found, key=lambda use: (use.library, use.module)):
+    for use in sorted(found, key=lambda use: (use.name, use.module)):
         extra = next((EXTRA_OF[part] for part in EXTRA_OF if _within(use.module, part)), "")
-        if use.library not in declared[""] | declared.get(extra, set()):
-            lines.append(f"{use.module} imports {use.library}, which is not declared")
+        if use.name not in declared[""] | declared.get(extra, set()):
+            lines.append(f"{use.module} imports {use.name}, which is not declared")
     for extra, libraries in sorted(declared.items()):
         parts = [part for part, name in EXTRA_OF.items() if name == extra] or [""]
-        used = {use.library for use in found if any(_within(use.module, part) for part in parts)}
+        used = {use.name for use in found if any(_within(use.module, part) for part in parts)}
         place = f"extra {extra}" if extra else "install_requires"
         lines += [f"{place}: nothing imports {name}" for name in sorted(libraries - used)]
     return lines
