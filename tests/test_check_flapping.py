@@ -198,6 +198,24 @@ def test_restarts_by_hand_in_a_loop_are_critical_though_systemd_counts_none(host
     )
 
 
+def test_a_daemon_that_its_supervisor_wants_up_and_that_is_down_is_critical_unnamed(host):
+    host.services = [replace(steady(), state=DOWN, incarnation="", age_seconds=None)]
+    assert host.check().state is CRITICAL
+    assert host.check("--service", "web", "--missing", "warning").state is WARNING
+    host.services = [replace(host.services[0], wanted_up=False)]
+    assert host.check().state is OK
+
+
+def test_a_log_shorter_than_the_window_is_added_up_from_run_to_run(host):
+    lives = (crash(10), crash(20))
+    host.services = [steady(restarts=None, history=lives, history_seconds=100.0, incarnation="x")]
+    states = []
+    for _ in range(4):
+        states.append(str(host.check().state))
+        host.after(60)
+    assert states == ["ok", "ok", "warning", "critical"]
+
+
 def test_one_deploy_is_fine_and_does_not_blind_the_check(host):
     host.services = [steady(restarts=7)]
     assert host.check().state is OK

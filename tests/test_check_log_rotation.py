@@ -867,6 +867,18 @@ def test_the_state_of_a_dead_schedule_follows_from_its_standing(
     assert [str(one.state) for one in found] == [state]
 
 
+@pytest.mark.parametrize(("status", "state"), [(1, "warning"), (3, "critical")])
+def test_a_run_without_a_state_file_to_write_is_worse_than_one_of_a_bad_stanza(
+    status: int, state: str
+) -> None:
+    """Exit 3 (logrotate 3.21, logrotate.c): the state file cannot be used, and nothing rotates."""
+    timer = Schedule("logrotate.timer", failed=f"exit status {status}", last_status=status)
+    found = [
+        one for one in runs.runs(observed(timer, 3600), LIMITS, 0.0) if one.code == "run-failed"
+    ]
+    assert [str(one.state) for one in found] == [state]
+
+
 def test_what_is_hidden_is_named_by_its_kind() -> None:
     seen = observed(
         Schedule("cron"),

@@ -25,7 +25,7 @@ from twiceshy.kit.check import Check
 from twiceshy.kit.plugin import CRITICAL, OK, WARNING, CheckError
 from twiceshy.kit.processes import Process
 from twiceshy.kit.stamps import Stamp
-from twiceshy.monitor_liveness import judgement, observation, report
+from twiceshy.monitor_liveness import components, judgement, observation, report
 from twiceshy.monitor_liveness import program as check
 from twiceshy.monitor_liveness.components import Clock, Component, Health
 from twiceshy.monitor_liveness.judgement import Maintenance
@@ -82,6 +82,12 @@ def said(made: Check) -> tuple[int, str]:
 
 
 # Against fake other sides
+
+
+@pytest.mark.parametrize(("date", "state"), [("00:00:30", None), ("00:01:30", CRITICAL)])
+def test_a_clock_that_is_more_than_a_minute_wrong_is_critical(date: str, state: object) -> None:
+    clock = components.skewed(f"Thu, 01 Jan 1970 {date} GMT", Clock(0.0))
+    assert (clock and clock.state) is state
 
 
 def test_a_healthy_daemon_in_one_line() -> None:
